@@ -1,0 +1,414 @@
+"""Sessions and messages: trees of what was said, with where each reply came from.
+
+A session has one root to leaf path in use, ending at its head. Editing or regenerating adds a sibling; nothing is
+overwritten, and deleting removes rows and their index entries for good (`secure_delete`).
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Literal, NewType, cast
+
+import msgspec
+
+from vault.database import Connection, Database, Row
+from vault.errors import NotFound
+
+__all__ = ["Attachment", "Conversations", "Generation", "Hit", "Message", "MessageId", "Session", "SessionId"]
+
+SessionId = NewType("SessionId", str)
+MessageId = NewType("MessageId", str)
+Role = Literal["user", "assistant"]
+Status = Literal["streaming", "complete", "cancelled", "interrupted"]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that reads like something else
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One conversation. Times are milliseconds since 1970, UTC."""
+
+    id: SessionId
+    title: str
+    system_prompt: str
+    created_ms: int
+    updated_ms: int
+    head: MessageId | None
+    forked_from: MessageId | None
+    messages: int
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A text file that was given with a message."""
+
+    name: str
+    text: str
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """Where a reply came from, and what it took."""
+
+    model_name: str
+    model_sha256: str
+    adapter_sha256: str | None
+    sampling: dict[str, object]
+    finish: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    load_s: float
+    prefill_s: float
+    decode_s: float
+    first_token_s: float
+    tokens: bytes | None = None
+    """The reply's token ids, little-endian int32; `None` when they don't spell the text."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a conversation."""
+
+    id: MessageId
+    session_id: SessionId
+    parent_id: MessageId | None
+    role: Role
+    text: str
+    status: Status
+    created_ms: int
+    attachments: tuple[Attachment, ...] = ()
+    generation: Generation | None = None
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A message that a search found."""
+
+    session_id: SessionId
+    session_title: str
+    message_id: MessageId
+    role: Role
+    created_ms: int
+    snippet: str
+
+
+_SESSION = """
+    SELECT s.id, s.title, s.system_prompt, s.created_ms, s.updated_ms, s.head, s.forked_from,
+           (SELECT count(*) FROM messages m WHERE m.session_id = s.id)
+    FROM sessions s
+"""
+_GENERATION_COLUMNS = (
+    "model_name, model_sha256, adapter_sha256, sampling, finish, prompt_tokens, cached_tokens, "
+    "completion_tokens, load_s, prefill_s, decode_s, first_token_s, tokens"
+)
+_MESSAGE_COLUMNS = "id, session_id, parent_id, role, text, status, created_ms"
+
+
+class Conversations:
+    """The sessions of one vault. Every method that changes something is durable when it returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, title: str, system_prompt: str) -> Session:
+        """Begin a session without messages."""
+        session_id = SessionId(_new_id(10))
+        now = _now_ms()
+
+        def insert(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO sessions (id, title, system_prompt, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?)",
+                (session_id, title, system_prompt, now, now),
+            )
+
+        self._database.write(insert)
+        return Session(session_id, title, system_prompt, now, now, None, None, 0)
+
+    def sessions(self, limit: int = 1000) -> list[Session]:
+        """Sessions, the one used last first."""
+        rows = self._database.read(
+            lambda c: c.execute(f"{_SESSION} ORDER BY s.updated_ms DESC, s.n DESC LIMIT ?", (limit,)).fetchall()
+        )
+        return [Session(*row) for row in rows]
+
+    def newest(self) -> Session | None:
+        """The session used last."""
+        found = self.sessions(limit=1)
+        return found[0] if found else None
+
+    def find(self, wanted: str) -> Session:
+        """The session with this id, the beginning of an id that is unique, or this exact title.
+
+        Raises:
+            NotFound: none, or more than one.
+        """
+
+        def query(connection: Connection) -> list[Row]:
+            exact = connection.execute(f"{_SESSION} WHERE s.id = ?", (wanted,)).fetchall()
+            if exact:
+                return exact
+            by_title = connection.execute(f"{_SESSION} WHERE s.title = ? LIMIT 2", (wanted,)).fetchall()
+            if by_title or len(wanted) < 3:
+                return by_title
+            return connection.execute(
+                f"{_SESSION} WHERE substr(s.id, 1, ?) = ? LIMIT 2", (len(wanted), wanted)
+            ).fetchall()
+
+        rows = self._database.read(query)
+        if len(rows) == 1:
+            return Session(*rows[0])
+        if rows:
+            raise NotFound(f"More than one session is called {wanted!r}.", hint="Give more of its id.")
+        raise NotFound(f"There is no session {wanted!r}.", hint="`claw chat list` shows them.")
+
+    def rename(self, session_id: SessionId, title: str) -> None:
+        """Give a session another title."""
+        self._database.write(
+            lambda c: c.execute("UPDATE sessions SET title = ? WHERE id = ?", (title, session_id)).rowcount
+        )
+
+    def set_system_prompt(self, session_id: SessionId, system_prompt: str) -> None:
+        """Give a session another system prompt, from its next turn on."""
+        self._database.write(
+            lambda c: (
+                c.execute(
+                    "UPDATE sessions SET system_prompt = ? WHERE id = ?", (system_prompt, session_id)
+                ).rowcount
+            )
+        )
+
+    def delete(self, session_id: SessionId) -> None:
+        """Remove a session with all its messages, attachments, provenance and index entries."""
+
+        def remove(connection: Connection) -> None:
+            # One by one: the full-text triggers run for rows deleted here, whatever the cascade's order.
+            connection.execute("DELETE FROM messages WHERE session_id = ?", (session_id,))
+            connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+
+        self._database.write(remove)
+
+    def fork(self, session_id: SessionId, at: MessageId | None, title: str) -> Session:
+        """Copy the path that ends at a message (the head, if none is named) into a session of its own."""
+        path = self.path(session_id, at)
+        fork_id = SessionId(_new_id(10))
+        now = _now_ms()
+
+        def copy(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO sessions (id, title, system_prompt, created_ms, updated_ms, forked_from) "
+                "SELECT ?, ?, system_prompt, ?, ?, ? FROM sessions WHERE id = ?",
+                (fork_id, title, now, now, path[-1].id if path else None, session_id),
+            )
+            parent: MessageId | None = None
+            for message in path:
+                copied = MessageId(_new_id(16))
+                _insert(
+                    connection,
+                    msgspec.structs.replace(message, id=copied, session_id=fork_id, parent_id=parent),
+                )
+                parent = copied
+            connection.execute("UPDATE sessions SET head = ? WHERE id = ?", (parent, fork_id))
+
+        self._database.write(copy)
+        return self.find(fork_id)
+
+    def append(
+        self,
+        session_id: SessionId,
+        parent_id: MessageId | None,
+        role: Role,
+        text: str,
+        *,
+        status: Status = "complete",
+        attachments: Sequence[Attachment] = (),
+    ) -> Message:
+        """Add a message under `parent_id` and make it the session's head."""
+        message = Message(
+            MessageId(_new_id(16)), session_id, parent_id, role, text, status, _now_ms(), tuple(attachments)
+        )
+
+        def insert(connection: Connection) -> None:
+            _insert(connection, message)
+            connection.execute(
+                "UPDATE sessions SET head = ?, updated_ms = ? WHERE id = ?",
+                (message.id, message.created_ms, session_id),
+            )
+
+        self._database.write(insert)
+        return message
+
+    def checkpoint(self, message_id: MessageId, text: str) -> None:
+        """Keep the text of a reply that is still being written."""
+        self._database.write(
+            lambda c: (
+                c.execute(
+                    "UPDATE messages SET text = ? WHERE id = ? AND status = 'streaming'", (text, message_id)
+                ).rowcount
+            )
+        )
+
+    def finish(self, message_id: MessageId, text: str, status: Status, generation: Generation | None) -> None:
+        """Complete a reply with its last text, how it ended, and its provenance."""
+
+        def update(connection: Connection) -> None:
+            connection.execute("UPDATE messages SET text = ?, status = ? WHERE id = ?", (text, status, message_id))
+            if generation is not None:
+                _insert_generation(connection, message_id, generation)
+
+        self._database.write(update)
+
+    def discard(self, message_id: MessageId) -> None:
+        """Remove a message and all below it; a head among them moves to the message's parent."""
+
+        def remove(connection: Connection) -> None:
+            row = connection.execute(
+                "SELECT session_id, parent_id FROM messages WHERE id = ?", (message_id,)
+            ).fetchone()
+            if row is None:
+                return
+            connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+            connection.execute(
+                "UPDATE sessions SET head = ? WHERE id = ? "
+                "AND (head IS NULL OR NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = head))",
+                (row[1], row[0]),
+            )
+
+        self._database.write(remove)
+
+    def set_head(self, session_id: SessionId, message_id: MessageId | None) -> None:
+        """Continue from another message of the tree."""
+        self._database.write(
+            lambda c: c.execute("UPDATE sessions SET head = ? WHERE id = ?", (message_id, session_id)).rowcount
+        )
+
+    def path(self, session_id: SessionId, at: MessageId | None = None) -> list[Message]:
+        """The messages from the root to `at` (the session's head, if not given), oldest first."""
+
+        def query(connection: Connection) -> list[Message]:
+            rows = connection.execute(
+                f"""
+                WITH RECURSIVE up (depth, mid) AS (
+                    SELECT 0, coalesce(?, (SELECT head FROM sessions WHERE id = ?))
+                    UNION ALL
+                    SELECT depth + 1, m.parent_id FROM up JOIN messages m ON m.id = up.mid
+                    WHERE m.parent_id IS NOT NULL
+                )
+                SELECT {_MESSAGE_COLUMNS} FROM up JOIN messages ON messages.id = up.mid
+                WHERE session_id = ? ORDER BY up.depth DESC
+                """,
+                (at, session_id, session_id),
+            ).fetchall()
+            return [_with_parts(connection, row) for row in rows]
+
+        return self._database.read(query)
+
+    def siblings(self, message: Message) -> list[MessageId]:
+        """The message and its alternatives, oldest first."""
+        rows = self._database.read(
+            lambda c: c.execute(
+                "SELECT id FROM messages WHERE session_id = ? AND parent_id IS ? AND role = ? ORDER BY n",
+                (message.session_id, message.parent_id, message.role),
+            ).fetchall()
+        )
+        return [MessageId(row[0]) for row in rows]
+
+    def tree(self, session_id: SessionId) -> list[Message]:
+        """Every message of a session, in the order they were made."""
+
+        def query(connection: Connection) -> list[Message]:
+            rows = connection.execute(
+                f"SELECT {_MESSAGE_COLUMNS} FROM messages WHERE session_id = ? ORDER BY n", (session_id,)
+            ).fetchall()
+            return [_with_parts(connection, row) for row in rows]
+
+        return self._database.read(query)
+
+    def search(self, words: str, limit: int = 20) -> list[Hit]:
+        """Messages that hold all the words (the last may be a beginning), best match first."""
+        terms = words.replace("\x00", " ").split()
+        if not terms:
+            return []
+        # Quoted, so that nothing a person types is read as FTS5 query syntax.
+        quoted = ['"' + term.replace('"', '""') + '"' for term in terms]
+        query = " AND ".join(quoted) + "*"
+        rows = self._database.read(
+            lambda c: c.execute(
+                """
+                SELECT s.id, s.title, m.id, m.role, m.created_ms,
+                       snippet(messages_text, 0, '', '', '…', 16)
+                FROM messages_text JOIN messages m ON m.n = messages_text.rowid
+                JOIN sessions s ON s.id = m.session_id
+                WHERE messages_text MATCH ? ORDER BY messages_text.rank LIMIT ?
+                """,
+                (query, limit),
+            ).fetchall()
+        )
+        return [Hit(*row) for row in rows]
+
+    def mark_interrupted(self, session_id: SessionId) -> int:
+        """Mark replies that were cut off by a crash; returns how many.
+
+        Call it only when no other process writes to this session.
+        """
+        return self._database.write(
+            lambda c: (
+                c.execute(
+                    "UPDATE messages SET status = 'interrupted' WHERE session_id = ? AND status = 'streaming'",
+                    (session_id,),
+                ).rowcount
+            )
+        )
+
+
+def _insert(connection: Connection, message: Message) -> None:
+    connection.execute(
+        f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            message.id,
+            message.session_id,
+            message.parent_id,
+            message.role,
+            message.text,
+            message.status,
+            message.created_ms,
+        ),
+    )
+    for attachment in message.attachments:
+        connection.execute(
+            "INSERT INTO attachments (message_id, name, text) VALUES (?, ?, ?)",
+            (message.id, attachment.name, attachment.text),
+        )
+    if message.generation is not None:
+        _insert_generation(connection, message.id, message.generation)
+
+
+def _insert_generation(connection: Connection, message_id: MessageId, generation: Generation) -> None:
+    values = msgspec.structs.astuple(generation)
+    connection.execute(
+        f"INSERT INTO generations (message_id, {_GENERATION_COLUMNS}) VALUES (?{', ?' * len(values)})",
+        (message_id, *(msgspec.json.encode(v).decode() if isinstance(v, dict) else v for v in values)),
+    )
+
+
+def _with_parts(connection: Connection, row: Row) -> Message:
+    message_id = row[0]
+    attachments = connection.execute(
+        "SELECT name, text FROM attachments WHERE message_id = ? ORDER BY n", (message_id,)
+    ).fetchall()
+    generation = connection.execute(
+        f"SELECT {_GENERATION_COLUMNS} FROM generations WHERE message_id = ?", (message_id,)
+    ).fetchone()
+    return Message(
+        *cast("tuple[MessageId, SessionId, MessageId | None, Role, str, Status, int]", row),
+        attachments=tuple(Attachment(*found) for found in attachments),
+        generation=_generation(generation) if generation else None,
+    )
+
+
+def _generation(row: Row) -> Generation:
+    sampling = msgspec.json.decode(row[3], type=dict[str, object])
+    return Generation(row[0], row[1], row[2], sampling, *row[4:])
+
+
+def _new_id(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

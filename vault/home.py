@@ -1,0 +1,60 @@
+"""Where a person's files lie."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Home"]
+
+APPLICATION = "openclaw-core"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders and files of one person on one machine.
+
+    Attributes:
+        data: Everything the assistant keeps; 0700.
+        config_file: Settings in clear, without private content: `config.toml`.
+    """
+
+    data: Path
+    config_file: Path
+
+    @classmethod
+    def locate(cls, environment: Mapping[str, str] | None = None) -> "Home":
+        """Find the home: `CLAW_HOME` if set, else the platform's data and configuration folders.
+
+        Nothing is made or read.
+        """
+        environment = os.environ if environment is None else environment
+        if home := environment.get("CLAW_HOME"):
+            root = Path(home).expanduser().absolute()
+            return cls(data=root, config_file=root / "config.toml")
+        import platformdirs
+
+        return cls(
+            data=platformdirs.user_data_path(APPLICATION, appauthor=False),
+            config_file=platformdirs.user_config_path(APPLICATION, appauthor=False) / "config.toml",
+        )
+
+    @property
+    def vault(self) -> Path:
+        """Folder of the vault's own files; made whole or not at all."""
+        return self.data / "vault"
+
+    @property
+    def database(self) -> Path:
+        """The SQLCipher database."""
+        return self.vault / "vault.db"
+
+    @property
+    def keyslots(self) -> Path:
+        """The master key, wrapped once per slot."""
+        return self.vault / "keyslots.json"
+
+    @property
+    def models(self) -> Path:
+        """Weights that were pulled or imported: public files, kept in clear."""
+        return self.data / "models"

@@ -1,0 +1,86 @@
+"""Passphrases: where they come from without a terminal, and how a key is made of one (Argon2id, RFC 9106)."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from msgspec import Meta
+
+from vault.errors import DatabaseDamaged, PassphraseFileRefused
+from vault.keys import KEY_BYTES
+
+__all__ = ["DEFAULT_COST", "MIN_LENGTH", "KdfCost", "read_passphrase_file", "stretch"]
+
+MIN_LENGTH = 8
+"""Shortest passphrase accepted for a new slot, in characters."""
+
+_MAX_FILE_BYTES = 4096
+
+
+class KdfCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cost of stretching a passphrase, stored beside each slot. The bounds keep a forged file from stalling us."""
+
+    memory_kib: Annotated[int, Meta(ge=8, le=4 * 2**20)]
+    iterations: Annotated[int, Meta(ge=1, le=100)]
+    lanes: Annotated[int, Meta(ge=1, le=64)]
+    name: Literal["argon2id"] = "argon2id"
+
+
+DEFAULT_COST = KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4)
+"""256 MiB and three passes: about a second on a laptop, and as long for each guess of a thief's."""
+
+
+def stretch(passphrase: str, salt: bytes, cost: KdfCost) -> bytes:
+    """The 32-byte key of a passphrase.
+
+    Raises:
+        DatabaseDamaged: the stored parameters are none that Argon2id takes.
+        MemoryError: there is less free memory than the cost asks for.
+    """
+    try:
+        kdf = Argon2id(
+            salt=salt,
+            length=KEY_BYTES,
+            iterations=cost.iterations,
+            lanes=cost.lanes,
+            memory_cost=cost.memory_kib,
+        )
+    except ValueError as error:
+        raise DatabaseDamaged(f"A passphrase slot has impossible parameters: {error}.") from error
+    return kdf.derive(passphrase.encode("utf-8"))
+
+
+def read_passphrase_file(path: Path) -> str:
+    """The passphrase in a file: all of it but one line end at the end.
+
+    Raises:
+        PassphraseFileRefused: the file is missing, not a plain file, not ours, open to group or others, empty,
+            too large, or not UTF-8.
+    """
+    mend = f"chmod 600 {path}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise PassphraseFileRefused(f"The passphrase file {path} can't be read: {error.strerror}.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise PassphraseFileRefused(f"The passphrase file {path} is not a plain file.")
+        if status.st_uid != os.geteuid():
+            raise PassphraseFileRefused(f"The passphrase file {path} belongs to another user.")
+        if status.st_mode & 0o077:
+            raise PassphraseFileRefused(f"The passphrase file {path} can be read by others.", hint=mend)
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise PassphraseFileRefused(f"The passphrase file {path} is larger than {_MAX_FILE_BYTES} bytes.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PassphraseFileRefused(f"The passphrase file {path} is not UTF-8 text.") from None
+    passphrase = text.removesuffix("\n").removesuffix("\r")
+    if not passphrase:
+        raise PassphraseFileRefused(f"The passphrase file {path} is empty.")
+    return passphrase

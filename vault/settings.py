@@ -1,0 +1,226 @@
+"""Typed settings in `config.toml`: what a person may change, each with its default and its bounds.
+
+Unknown keys are refused with the nearest name, so that a misspelt setting never silently does nothing.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from msgspec import Meta
+
+from vault.durable import make_private_folder, replace_file
+from vault.errors import SettingsError
+
+__all__ = [
+    "AssistantSettings",
+    "ContextSettings",
+    "InferenceSettings",
+    "ModelSettings",
+    "NetworkSettings",
+    "SamplingSettings",
+    "Settings",
+    "get_setting",
+    "load_settings",
+    "set_setting",
+    "setting_names",
+]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of `config.toml`."""
+
+
+class ModelSettings(_Section, frozen=True):
+    """Which model answers."""
+
+    default: Annotated[str, Meta(min_length=1, max_length=100)] = "smollm2-135m-instruct"
+    """Name of a registered model, as `claw model list` shows it."""
+
+
+class InferenceSettings(_Section, frozen=True):
+    """How the inference worker runs."""
+
+    threads: Annotated[int, Meta(ge=0, le=512)] = 0
+    """CPU threads; 0 means the physical cores this process may use."""
+    context: Annotated[int, Meta(ge=0, le=4_194_304)] = 0
+    """Context window in tokens; 0 means the model's own, bounded by free memory."""
+    gpu_layers: Annotated[int, Meta(ge=-1, le=1000)] = -1
+    """Layers kept on a GPU; -1 means all of them where the build of llama.cpp has a GPU."""
+    memory_limit_mb: Annotated[int, Meta(ge=0)] = 0
+    """Most memory in MiB the worker may take beside the model's file; 0 means no limit."""
+    confinement: Literal["required", "off"] = "required"
+    """Whether a worker that can't be confined (no network, no files) may run at all."""
+
+
+class SamplingSettings(_Section, frozen=True):
+    """How the next token is chosen. Zero or one switches the respective filter off, as in llama.cpp."""
+
+    temperature: Annotated[float, Meta(ge=0, le=10)] = 0.7
+    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] = 40
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    repeat_penalty: Annotated[float, Meta(ge=0.5, le=5)] = 1.1
+    repeat_last_n: Annotated[int, Meta(ge=0, le=65_536)] = 64
+    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Most tokens of a reply; 0 means until the model ends it or the context is full."""
+
+
+class ContextSettings(_Section, frozen=True):
+    """What happens when a conversation outgrows the context window."""
+
+    overflow: Literal["drop-oldest", "refuse"] = "drop-oldest"
+    """`drop-oldest` leaves out the oldest turns and says which; `refuse` stops and says why."""
+    reserve_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
+    """Tokens kept free for the reply (at most half of the context window)."""
+
+
+class AssistantSettings(_Section, frozen=True):
+    """Who the assistant is."""
+
+    system: Annotated[str, Meta(max_length=20_000)] = "You are a helpful assistant. Answer briefly and truthfully."
+    """System prompt of new conversations."""
+
+
+class NetworkSettings(_Section, frozen=True):
+    """How the one door out reaches the network, when it is asked to."""
+
+    ca_file: str = ""
+    """PEM file of the certificate authorities to trust instead of the system's."""
+    proxy: str = ""
+    """Proxy URL; proxies named in the environment are not used."""
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds without a byte after which a transfer is given up."""
+
+
+class Settings(_Section, frozen=True):
+    """All of `config.toml`."""
+
+    model: ModelSettings = ModelSettings()
+    inference: InferenceSettings = InferenceSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    context: ContextSettings = ContextSettings()
+    assistant: AssistantSettings = AssistantSettings()
+    network: NetworkSettings = NetworkSettings()
+
+
+def setting_names() -> Iterator[str]:
+    """Every setting's name, as `section.key`, in the order of the classes above."""
+    for section in msgspec.structs.fields(Settings):
+        for key in msgspec.structs.fields(cast(type[msgspec.Struct], section.type)):
+            yield f"{section.name}.{key.name}"
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the settings; a missing file means every default.
+
+    Raises:
+        SettingsError: the file can't be read, isn't TOML, or holds an unknown name or a value out of bounds.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}.") from error
+    return _parse(text, path)
+
+
+def get_setting(settings: Settings, name: str) -> object:
+    """The value of one setting.
+
+    Raises:
+        SettingsError: there is no such setting.
+    """
+    section, key = _split(name)
+    return getattr(getattr(settings, section), key)
+
+
+def set_setting(path: Path, name: str, text: str) -> object:
+    """Change one setting in the file, keeping its comments and order, and return the new value.
+
+    Args:
+        path: The file; made when missing.
+        name: `section.key`.
+        text: The value, as a person types it: a TOML value, or bare text for a setting that is text.
+
+    Raises:
+        SettingsError: no such setting, or the value doesn't fit; the file is unchanged.
+    """
+    import tomlkit
+    import tomlkit.exceptions
+
+    section, key = _split(name)
+    default = getattr(getattr(Settings(), section), key)
+    value: Any
+    if isinstance(default, str):
+        value = text
+    else:
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            raise SettingsError(f"{name} takes a {type(default).__name__}, not {text!r}.") from None
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+    try:
+        source = path.read_text(encoding="utf-8") if path.exists() else ""
+        document = tomlkit.parse(source)
+    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
+        raise SettingsError(f"{path} can't be read as TOML; mend it with `claw config edit`.") from error
+    if section not in document:
+        document[section] = tomlkit.table()
+    document[section][key] = value
+    data = tomlkit.dumps(document).encode()
+    settings = _parse(data, path)
+    make_private_folder(path.parent)
+    replace_file(path, data)
+    return get_setting(settings, name)
+
+
+def _split(name: str) -> tuple[str, str]:
+    if name not in (names := list(setting_names())):
+        raise SettingsError(f"There is no setting {name!r}.", hint=_nearest(name, names))
+    section, key = name.split(".")
+    return section, key
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    if near := difflib.get_close_matches(name, names, n=1, cutoff=0.4):
+        return f"Did you mean {near[0]}?"
+    return "`claw config get` lists them all."
+
+
+def _parse(data: bytes, path: Path) -> Settings:
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} isn't valid TOML: {error}.", hint="Mend it with `claw config edit`."
+        ) from error
+    _refuse_unknown(document, path)
+    try:
+        return msgspec.convert(document, Settings, strict=True)
+    except msgspec.ValidationError as error:
+        raise SettingsError(
+            f"{path}: {error}.", hint="`claw config get` shows what each setting holds now and may hold."
+        ) from error
+
+
+def _refuse_unknown(document: dict[str, Any], path: Path) -> None:
+    names = list(setting_names())
+    sections = {name.split(".")[0] for name in names}
+    for section, table in document.items():
+        if section not in sections:
+            raise SettingsError(
+                f"{path}: there is no section [{section}].", hint=_nearest(section, sorted(sections))
+            )
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: [{section}] must be a table.")
+        for key in table:
+            if f"{section}.{key}" not in names:
+                raise SettingsError(
+                    f"{path}: there is no setting {section}.{key}.", hint=_nearest(f"{section}.{key}", names)
+                )

@@ -1,0 +1,138 @@
+"""The vault as the rest of the assistant sees it: made once, opened by one of its slots, closed again."""
+
+import contextlib
+import secrets
+import shutil
+from types import TracebackType
+
+from vault.conversations import Conversations
+from vault.database import Database
+from vault.durable import make_private_folder, storage_error, sync_folder
+from vault.errors import KeyslotsDamaged, VaultError, VaultExists
+from vault.home import Home
+from vault.keychain import Keychain
+from vault.keys import MasterKey, new_vault_id
+from vault.keyslots import Keyslots
+from vault.model_store import ModelStore
+from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
+
+__all__ = ["Vault"]
+
+_DATABASE_USE = "database"
+
+
+class Vault:
+    """An open vault.
+
+    Attributes:
+        home: Where it lies.
+        conversations: Sessions and messages.
+        models: Registered models.
+        opened_by: The kind of slot that opened it: `"passphrase"`, `"keychain"` or `"new"`.
+    """
+
+    def __init__(self, home: Home, master: MasterKey, database: Database, opened_by: str) -> None:
+        self.home = home
+        self.opened_by = opened_by
+        self.conversations = Conversations(database)
+        self.models = ModelStore(database)
+        self._master = master
+        self._database = database
+
+    @classmethod
+    def create(
+        cls, home: Home, passphrase: str, *, keychain: Keychain | None = None, cost: KdfCost = DEFAULT_COST
+    ) -> "Vault":
+        """Make a new vault and open it.
+
+        The folder is made beside its final place and renamed into it, so that a crash leaves no half vault.
+
+        Args:
+            home: Where; its folders are made, private to their owner.
+            passphrase: For the passphrase slot; at least `MIN_LENGTH` characters.
+            keychain: Where to put the key of a second slot, if anywhere.
+            cost: Of the passphrase slot.
+
+        Raises:
+            VaultExists: there is one already.
+            KeychainError: the keychain was given but did not keep the key; no vault was made.
+            VaultError: the passphrase is too short, or the folder can't be written.
+        """
+        if len(passphrase) < MIN_LENGTH:
+            raise VaultError(f"A passphrase needs at least {MIN_LENGTH} characters; a few random words are best.")
+        if home.vault.exists():
+            raise VaultExists(f"A vault already lies in {home.vault}.", hint="`claw status` says more.")
+        make_private_folder(home.data)
+        staging = home.data / f".vault.{secrets.token_hex(6)}.new"
+        make_private_folder(staging)
+        master = MasterKey.generate(new_vault_id())
+        try:
+            slots = Keyslots.first(master, passphrase, cost)
+            if keychain is not None:
+                slots = slots.with_keychain(master, keychain)
+            slots.write(staging / home.keyslots.name)
+            Database.create(staging / home.database.name, master.derive(_DATABASE_USE)).close()
+            sync_folder(staging)
+            try:
+                staging.rename(home.vault)
+            except OSError as error:
+                raise storage_error(error, home.vault) from error
+            sync_folder(home.data)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return cls._opened(home, master, "new")
+
+    @classmethod
+    def open_with_passphrase(cls, home: Home, passphrase: str) -> "Vault":
+        """Open the vault with a passphrase.
+
+        Raises:
+            NoVault, KeyslotsDamaged, VersionTooNew, WrongPassphrase: as `Keyslots` says.
+            DatabaseDamaged, PlaintextDatabase: as `Database.open` says.
+        """
+        return cls._opened(home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase), "passphrase")
+
+    @classmethod
+    def open_with_keychain(cls, home: Home, keychain: Keychain) -> "Vault":
+        """Open the vault with the key that the keychain holds; errors as above, or `KeychainError`."""
+        return cls._opened(home, Keyslots.read(home.keyslots).open_with_keychain(keychain), "keychain")
+
+    @classmethod
+    def _opened(cls, home: Home, master: MasterKey, opened_by: str) -> "Vault":
+        try:
+            database = Database.open(home.database, master.derive(_DATABASE_USE))
+        except BaseException:
+            master.wipe()
+            raise
+        return cls(home, master, database, opened_by)
+
+    def add_keychain(self, keychain: Keychain) -> None:
+        """Add a keychain slot.
+
+        Raises:
+            KeychainError: the keychain did not keep the key; the slots are unchanged.
+            KeyslotsDamaged: the slots on disk aren't this vault's any more.
+        """
+        slots = Keyslots.read(self.home.keyslots)
+        if slots.vault_id != self._master.vault_id:
+            raise KeyslotsDamaged("keyslots.json belongs to another vault.")
+        slots.with_keychain(self._master, keychain).write(self.home.keyslots)
+
+    def integrity_errors(self) -> list[str]:
+        """What a check of every page of the database finds; empty when it is whole."""
+        return self._database.integrity_errors()
+
+    def close(self) -> None:
+        """Close the database and wipe the key. Closing twice does nothing."""
+        with contextlib.suppress(RuntimeError):  # the database's thread has ended already
+            self._database.close()
+        self._master.wipe()
+
+    def __enter__(self) -> "Vault":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
