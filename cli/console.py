@@ -1,0 +1,198 @@
+"""What a verb of the command line is given: the home, the settings, the vault when it asks, and a place to print.
+
+Data go to stdout, everything else to stderr.
+"""
+
+import getpass
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vault.errors import (
+    KeychainError,
+    KeyslotsDamaged,
+    NoVault,
+    PassphraseMissing,
+    WrongPassphrase,
+)
+from vault.home import Home
+from vault.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from vault.settings import Settings
+    from vault.store import Vault
+
+__all__ = ["Console"]
+
+_TRIES = 3
+
+
+@dataclass
+class Console:
+    """One run of the command.
+
+    Attributes:
+        home: Where the person's files lie.
+        passphrase_file: From `--passphrase-file` or `CLAW_PASSPHRASE_FILE`.
+    """
+
+    home: Home = field(default_factory=Home.locate)
+    passphrase_file: Path | None = None
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The person's settings, read when first asked for."""
+        from vault.settings import load_settings
+
+        return load_settings(self.home.config_file)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody sits at a terminal who could answer."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def say(self, text: str = "") -> None:
+        """Tell the person something that isn't data."""
+        print(sanitize(text), file=sys.stderr, flush=True)
+
+    def confirm(self, question: str) -> bool:
+        """Ask a yes-or-no question; *no* where nobody can answer."""
+        if not self.can_ask:
+            return False
+        print(f"{sanitize(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def open_vault(self, *, create: bool = False) -> "Vault":
+        """Unlock the vault: by the passphrase file if one was named, else the keychain, else by asking.
+
+        Args:
+            create: Make one, with the person's help, where there is none.
+
+        Raises:
+            NoVault: there is none, and `create` is false.
+            Locked: nothing opened it.
+            VaultError: it is damaged, or can't be read.
+        """
+        from vault.keyslots import Keyslots
+        from vault.store import Vault
+
+        try:
+            slots = Keyslots.read(self.home.keyslots)
+        except NoVault:
+            if not create:
+                raise
+            return self.create_vault()
+        if self.passphrase_file is not None:
+            from vault.passphrase import read_passphrase_file
+
+            return Vault.open_with_passphrase(self.home, read_passphrase_file(self.passphrase_file))
+        why = ""
+        if slots.has_keychain:
+            from vault.keychain import SystemKeychain
+
+            try:
+                return Vault.open_with_keychain(self.home, SystemKeychain())
+            except (KeychainError, KeyslotsDamaged) as error:
+                why = error.message
+        return self._ask_passphrase(why)
+
+    def create_vault(self) -> "Vault":
+        """Make the vault: a passphrase, a keychain slot where one answers, and a screen that says what was done.
+
+        Raises:
+            PassphraseMissing: nobody can be asked, and no passphrase file was named.
+            VaultError: it can't be made here.
+        """
+        from vault.durable import make_private_folder
+        from vault.keychain import Keychain, SystemKeychain
+        from vault.passphrase import read_passphrase_file
+        from vault.store import Vault
+
+        make_private_folder(self.home.data)
+        if self.passphrase_file is not None:
+            passphrase = read_passphrase_file(self.passphrase_file)
+        elif self.can_ask:
+            passphrase = self._new_passphrase()
+        else:
+            raise PassphraseMissing(
+                "There is no vault yet, and nobody to ask for its passphrase.",
+                hint="Write one into a file of mode 0600 and set CLAW_PASSPHRASE_FILE to it, or run `claw` once in a "
+                "terminal.",
+            )
+        keychain: Keychain | None
+        try:
+            keychain = SystemKeychain()
+            keychain_line = (
+                f"keychain   also opens it without the passphrase in this desktop session ({keychain.name})"
+            )
+        except KeychainError as error:
+            keychain = None
+            keychain_line = (
+                f"keychain   not used: {error.message.rstrip('.').lower()}; the passphrase alone opens it"
+            )
+        try:
+            vault = Vault.create(self.home, passphrase, keychain=keychain)
+        except KeychainError as error:
+            keychain_line = (
+                f"keychain   not used: {error.message.rstrip('.').lower()}; the passphrase alone opens it"
+            )
+            vault = Vault.create(self.home, passphrase)
+        self.say(
+            "\nYour vault is ready.\n"
+            f"  where      {self.home.data}\n"
+            "  encrypted  all you say, all it answers, and what it knows of models (SQLCipher, AES-256)\n"
+            f"  in clear   {self.home.config_file.name} (settings) and models/ (public weights)\n"
+            f"  {keychain_line}\n"
+            "  leaves     nothing. Only `claw model pull` uses the network, when you run it.\n"
+            "  forgotten passphrase, no keychain: nobody can open it, we included. Write it down.\n"
+        )
+        return vault
+
+    def _new_passphrase(self) -> str:
+        from vault.passphrase import MIN_LENGTH
+
+        self.say(
+            "Welcome to OpenClaw Core. Everything you say here is encrypted on this machine.\n"
+            f"Choose a passphrase of at least {MIN_LENGTH} characters; four random words are good."
+        )
+        for _ in range(_TRIES):
+            first = getpass.getpass("Passphrase: ")
+            if len(first) < MIN_LENGTH:
+                self.say(f"That has {len(first)} characters; at least {MIN_LENGTH} are needed.")
+            elif getpass.getpass("Again: ") == first:
+                return first
+            else:
+                self.say("The two differ.")
+        raise PassphraseMissing("No passphrase was chosen.", hint="Start again when you have one.")
+
+    def _ask_passphrase(self, why: str) -> "Vault":
+        from vault.store import Vault
+
+        if not self.can_ask:
+            raise PassphraseMissing(
+                " ".join(
+                    part
+                    for part in (why, "The vault is locked, and nobody can be asked for its passphrase.")
+                    if part
+                ),
+                hint="Unlock the keychain, or name a file: --passphrase-file FILE or CLAW_PASSPHRASE_FILE.",
+            )
+        if why:
+            self.say(why)
+        for left in range(_TRIES - 1, -1, -1):
+            try:
+                return Vault.open_with_passphrase(self.home, getpass.getpass("Passphrase: "))
+            except WrongPassphrase as error:
+                if not left:
+                    raise
+                self.say(error.message)
+        raise AssertionError("unreachable")
+
+
+def passphrase_file_from(environment: "os._Environ[str]") -> Path | None:
+    """The file that `CLAW_PASSPHRASE_FILE` names."""
+    name = environment.get("CLAW_PASSPHRASE_FILE")
+    return Path(name).expanduser() if name else None

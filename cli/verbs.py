@@ -1,0 +1,14 @@
+"""The verbs and what each does in one line; a verb's module is `cli.<verb>`, loaded only when it is called."""
+
+__all__ = ["VERBS"]
+
+VERBS: dict[str, str] = {
+    "ask": "ask one question, or go on with a conversation",
+    "chat": "list, show, search, rename, fork, export or delete conversations",
+    "model": "list, pull, import, verify, use, remove or measure models",
+    "vault": "make the vault, or say how it is",
+    "status": "say what is where, and what is running",
+    "doctor": "check every component, and say how to mend what is broken",
+    "config": "show or change settings",
+    "completion": "print a completion script for your shell",
+}
