@@ -185,28 +185,31 @@ class Conversations:
 
     def fork(self, session_id: SessionId, at: MessageId | None, title: str) -> Session:
         """Copy the path that ends at a message (the head, if none is named) into a session of its own."""
-        path = self.path(session_id, at)
-        fork_id = SessionId(_new_id(10))
+        return self.start_with(self.path(session_id, at), title, self.find(session_id).system_prompt)
+
+    def start_with(self, path: Sequence[Message], title: str, system_prompt: str) -> Session:
+        """Begin a session with copies of messages, oldest first, each the parent of the next."""
+        session_id = SessionId(_new_id(10))
         now = _now_ms()
 
         def copy(connection: Connection) -> None:
+            origin = path[-1].id if path else None
             connection.execute(
                 "INSERT INTO sessions (id, title, system_prompt, created_ms, updated_ms, forked_from) "
-                "SELECT ?, ?, system_prompt, ?, ?, ? FROM sessions WHERE id = ?",
-                (fork_id, title, now, now, path[-1].id if path else None, session_id),
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (session_id, title, system_prompt, now, now, origin),
             )
             parent: MessageId | None = None
             for message in path:
                 copied = MessageId(_new_id(16))
                 _insert(
-                    connection,
-                    msgspec.structs.replace(message, id=copied, session_id=fork_id, parent_id=parent),
+                    connection, msgspec.structs.replace(message, id=copied, session_id=session_id, parent_id=parent)
                 )
                 parent = copied
-            connection.execute("UPDATE sessions SET head = ? WHERE id = ?", (parent, fork_id))
+            connection.execute("UPDATE sessions SET head = ? WHERE id = ?", (parent, session_id))
 
         self._database.write(copy)
-        return self.find(fork_id)
+        return self.find(session_id)
 
     def append(
         self,
@@ -232,6 +235,15 @@ class Conversations:
 
         self._database.write(insert)
         return message
+
+    def replace_attachments(self, message_id: MessageId, attachments: Sequence[Attachment]) -> None:
+        """Keep other attachments with a message, such as ones that were cut to fit."""
+
+        def replace(connection: Connection) -> None:
+            connection.execute("DELETE FROM attachments WHERE message_id = ?", (message_id,))
+            _insert_attachments(connection, message_id, attachments)
+
+        self._database.write(replace)
 
     def checkpoint(self, message_id: MessageId, text: str) -> None:
         """Keep the text of a reply that is still being written."""
@@ -369,13 +381,17 @@ def _insert(connection: Connection, message: Message) -> None:
             message.created_ms,
         ),
     )
-    for attachment in message.attachments:
-        connection.execute(
-            "INSERT INTO attachments (message_id, name, text) VALUES (?, ?, ?)",
-            (message.id, attachment.name, attachment.text),
-        )
+    _insert_attachments(connection, message.id, message.attachments)
     if message.generation is not None:
         _insert_generation(connection, message.id, message.generation)
+
+
+def _insert_attachments(connection: Connection, message_id: MessageId, attachments: Sequence[Attachment]) -> None:
+    for attachment in attachments:
+        connection.execute(
+            "INSERT INTO attachments (message_id, name, text) VALUES (?, ?, ?)",
+            (message_id, attachment.name, attachment.text),
+        )
 
 
 def _insert_generation(connection: Connection, message_id: MessageId, generation: Generation) -> None:

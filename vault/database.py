@@ -9,6 +9,7 @@ through one thread; several processes are kept apart by SQLite's own locks.
 import contextlib
 import importlib.resources
 import re
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["Connection", "Database", "Row"]
 
 APPLICATION_ID = 0x4F434C57  # "OCLW"
 _PLAINTEXT_MAGIC = b"SQLite format 3\x00"
+_MEMORY = Path(":memory:")
 _BUSY_TIMEOUT_MS = 10_000
 
 # SQLite result codes (https://www.sqlite.org/rescode.html); the low byte is the primary code.
@@ -85,6 +87,11 @@ class Database:
         return cls._start(path, key)
 
     @classmethod
+    def in_memory(cls) -> "Database":
+        """A database of its own that never touches the disk: for conversations that leave no trace."""
+        return cls._start(_MEMORY, secrets.token_bytes(KEY_BYTES))
+
+    @classmethod
     def open(cls, path: Path, key: bytes) -> "Database":
         """Open an existing database, and bring its schema up to date.
 
@@ -98,8 +105,7 @@ class Database:
             VersionTooNew: a newer version of OpenClaw Core wrote it.
         """
         try:
-            with path.open("rb") as file:
-                magic = file.read(len(_PLAINTEXT_MAGIC))
+            magic = _first_bytes(path)
         except FileNotFoundError:
             raise DatabaseDamaged(
                 f"The vault's database {path} is missing, though its key slots are there.",
@@ -236,22 +242,26 @@ def _connect(path: Path, key: bytes) -> Connection:
             )
         connection.set_key(f"x'{key.hex()}'")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # proves the key
-        _configure(connection)
+        _configure(connection, "memory" if path == _MEMORY else "wal")
         _migrate(connection, path)
     except BaseException:
         connection.close()
         raise
-    with path.open("rb") as file:
-        if file.read(len(_PLAINTEXT_MAGIC)) == _PLAINTEXT_MAGIC:
-            connection.close()
-            raise PlaintextDatabase(f"{path} was about to be written unencrypted; nothing was stored.")
+    if path != _MEMORY and _first_bytes(path) == _PLAINTEXT_MAGIC:
+        connection.close()
+        raise PlaintextDatabase(f"{path} was about to be written unencrypted; nothing was stored.")
     return connection
 
 
-def _configure(connection: Connection) -> None:
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_PLAINTEXT_MAGIC))
+
+
+def _configure(connection: Connection, journal: str) -> None:
     expected: dict[str, tuple[str, object]] = {
         "busy_timeout": (str(_BUSY_TIMEOUT_MS), _BUSY_TIMEOUT_MS),
-        "journal_mode": ("WAL", "wal"),
+        "journal_mode": (journal, journal),
         "synchronous": ("FULL", 2),
         "foreign_keys": ("ON", 1),
         "trusted_schema": ("OFF", 0),

@@ -1,0 +1,107 @@
+"""What of a conversation goes into the context window when not all of it fits. Pure functions; nothing is silent:
+whatever is left out or cut comes back as a sentence for the person.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agent.errors import ContextOverflow
+from vault.conversations import Attachment, Message
+from vault.sanitize import sanitize_line
+
+__all__ = ["Selection", "content", "cut_attachments", "leave_out"]
+
+_REFILL = 0.75
+"""Share of the room filled after leaving turns out: the next turns then fit as well, and find their cache."""
+
+
+class Selection(NamedTuple):
+    """How a conversation was made to fit.
+
+    Attributes:
+        messages: What stays, oldest first.
+        left_out: What doesn't.
+    """
+
+    messages: list[Message]
+    left_out: list[Message]
+
+    def notice(self) -> str:
+        """What the person is told; empty when nothing is left out."""
+        if not self.left_out:
+            return ""
+        count = len(self.left_out)
+        last = sanitize_line(self.left_out[-1].text, 40)
+        which = "message is" if count == 1 else f"{count} messages are"
+        return f"The context window is full: the oldest {which} left out (up to “{last}”)."
+
+
+def content(message: Message) -> str:
+    """What the model reads of a message: its text, then each attachment under its name."""
+    parts = [message.text]
+    for attachment in message.attachments:
+        fence = "```"
+        while fence in attachment.text:
+            fence += "`"
+        parts.append(f"File {attachment.name}:\n{fence}\n{attachment.text}\n{fence}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def leave_out(path: Sequence[Message], costs: Sequence[int], fixed: int, room: int) -> Selection:
+    """Leave out the oldest turns until the rest fits.
+
+    Args:
+        path: The conversation, oldest first, ending with the message to be answered, which always stays.
+        costs: Tokens of each message of `path`.
+        fixed: Tokens that are there anyway (the system prompt).
+        room: Tokens there is room for.
+
+    Raises:
+        ContextOverflow: the last message alone doesn't fit.
+    """
+    if fixed + costs[-1] > room:
+        raise ContextOverflow(
+            f"This message takes {costs[-1]} tokens; the context window has room for {max(0, room - fixed)}.",
+            hint="Shorten it, or choose a model with a larger window (`claw model list`). It was not added.",
+        )
+    start = 0
+    total = fixed + sum(costs)
+    target = max(int(room * _REFILL), fixed + costs[-1])
+    while total > target and start < len(path) - 1:
+        total -= costs[start]
+        start += 1
+        # A reply whose question is gone would stand there unexplained.
+        while start < len(path) - 1 and path[start].role == "assistant":
+            total -= costs[start]
+            start += 1
+    return Selection(list(path[start:]), list(path[:start]))
+
+
+def cut_attachments(attachments: Sequence[Attachment], excess: float) -> tuple[list[Attachment], list[str]]:
+    """Shorten the longest attachment by a share of all their text.
+
+    Args:
+        attachments: At least one.
+        excess: Share of the text that has to go, above 0 and below 1.
+
+    Returns:
+        The attachments, and a sentence for the person about the one that was cut.
+
+    Raises:
+        ContextOverflow: there is nothing sensible left to cut.
+    """
+    total = sum(len(attachment.text) for attachment in attachments)
+    index = max(range(len(attachments)), key=lambda i: len(attachments[i].text))
+    longest = attachments[index]
+    keep = len(longest.text) - int(total * excess) - 1
+    if keep < 200:
+        raise ContextOverflow(
+            "The attached files don't fit the context window.",
+            hint="Attach fewer or shorter files. Nothing was added.",
+        )
+    shortened = Attachment(longest.name, longest.text[:keep])
+    result = list(attachments)
+    result[index] = shortened
+    return result, [
+        f"{longest.name} was cut: the first {keep:,} of its {len(longest.text):,} characters are given."
+    ]

@@ -1,0 +1,44 @@
+"""What models are called: short names that are safe as file names and easy to type."""
+
+import re
+
+from agent.models.embedded import EMBEDDED_NAME
+from agent.models.refusals import RequestRefused
+
+__all__ = ["checked_name", "name_from_file"]
+
+_MAX_LENGTH = 80
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{_MAX_LENGTH - 1}}}", re.ASCII)
+
+
+def name_from_file(file_name: str) -> str:
+    """The name a model gets when nobody gives one: `Qwen3 0.6B-Q8_0.gguf` becomes `qwen3-0.6b-q8_0`.
+
+    Raises:
+        RequestRefused: nothing of the file's name can be used, or the name is the embedded model's.
+    """
+    stem = re.sub(r"\.gguf$", "", file_name.lower())
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem).lstrip("._-")[:_MAX_LENGTH].rstrip("._-")
+    if not name:
+        raise RequestRefused(
+            "No name for the model can be made of the file's name.", hint="Give it one: --name NAME"
+        )
+    return checked_name(name)
+
+
+def checked_name(name: str) -> str:
+    """The name itself, if a new model may bear it.
+
+    Raises:
+        RequestRefused: it can't be a model's name, or is the embedded model's.
+    """
+    if not _NAME.fullmatch(name):
+        raise RequestRefused(
+            f"{name!r} can't be a model's name.",
+            hint=f"Use up to {_MAX_LENGTH} of the characters a-z 0-9 . _ -, beginning with a letter or digit.",
+        )
+    if name == EMBEDDED_NAME:
+        raise RequestRefused(
+            f"{name} is the name of the embedded model, which stays.", hint="Give it another: --name NAME"
+        )
+    return name

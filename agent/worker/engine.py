@@ -1,0 +1,373 @@
+"""The model and its cache: evaluates a prompt from where the cache stops fitting, then generates token by token."""
+
+import array
+import codecs
+import ctypes
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.worker.binding import abort_when_set, last_error, llama, open_stream
+from agent.worker.protocol import (
+    ChatMessage,
+    Delta,
+    Evaluated,
+    Finish,
+    Finished,
+    Generate,
+    Overflow,
+    Ready,
+    Reply,
+    Setup,
+)
+from agent.worker.sampling import StopScanner, build_chain, grammar_of
+from agent.worker.template import ChatTemplate, TemplateFailed
+from agent.worker.vocabulary import Vocabulary
+
+__all__ = ["Engine", "LoadFailed", "OutOfMemory"]
+
+_BATCH = 512
+_FIRST_WINDOW = 2048
+_SMALLEST_WINDOW = 512
+_WORKING_MEMORY = 160 * 2**20  # the interpreter, llama.cpp's compute buffers and the vocabulary, measured
+_SHOW_EVERY_S = 0.025
+_DECODED, _ABORTED = 0, 2
+
+
+class LoadFailed(Exception):
+    """llama.cpp can't load the file; the text is its reason."""
+
+
+class OutOfMemory(Exception):
+    """There isn't enough memory for the context window that is needed."""
+
+
+class Engine:
+    """One loaded model.
+
+    The key-value cache starts small and grows by doubling up to the window that was asked for, so that a short
+    question doesn't pay, in memory and in time, for a long conversation's window.
+
+    Args:
+        setup: What to load.
+        confinement: How this process is confined; handed on in `Ready`.
+
+    Raises:
+        LoadFailed: the file is no model that this build of llama.cpp can load.
+        OutOfMemory: not even a small context window fits.
+    """
+
+    def __init__(self, setup: Setup, confinement: str) -> None:
+        started = time.perf_counter()
+        self._setup = setup
+        self.stop_flag = (ctypes.c_char * 2)()
+        llama.llama_backend_init()
+        parameters = llama.llama_model_default_params()
+        parameters.n_gpu_layers = setup.gpu_layers
+        last_error()
+        self._model = llama.llama_model_load_from_file_ptr(open_stream(setup.model), parameters)
+        if not self._model:
+            raise LoadFailed(last_error() or "llama.cpp gives no reason")
+        self._window = self._choose_window()
+        self.vocabulary = Vocabulary(self._model)
+        self._template: ChatTemplate | None = None
+        self._context: Any = None
+        self._room = 0
+        self._cached: list[int] = []
+        self._one = (llama.llama_token * 1)()
+        self._make_room(min(_FIRST_WINDOW, self._window))
+        self.ready = Ready(
+            context=self._window,
+            confinement=confinement,
+            gpu=bool(llama.llama_supports_gpu_offload()) and setup.gpu_layers != 0,
+            load_s=time.perf_counter() - started,
+        )
+
+    def generate(self, request: Generate, send: Callable[[Reply], None]) -> None:
+        """Answer one request; `stop_flag` set by another thread ends it within milliseconds.
+
+        Raises:
+            TemplateFailed, SchemaFailed, OutOfMemory: nothing was generated.
+        """
+        started = time.perf_counter()
+        prompt, costs = self._prompt(request.messages)
+        if len(prompt) + request.reserve > self._window:
+            send(Overflow(request.id, costs, len(prompt), self._window - request.reserve))
+            return
+        grammar = grammar_of(request.schema) if request.schema is not None else None
+        cached = self._reuse(prompt)
+        finished = self._evaluate(request.id, prompt, cached, send)
+        prefilled = time.perf_counter()
+        run = _Run(self, request, send)
+        if finished:
+            chain = build_chain(request.sampling, self.vocabulary.handle, prompt, grammar)
+            try:
+                run.decode(chain)
+            finally:
+                llama.llama_sampler_free(chain)
+        ended = time.perf_counter()
+        run.flush()
+        send(
+            Finished(
+                id=request.id,
+                finish=run.finish,
+                tokens=run.replayable_tokens(),
+                prompt_tokens=len(prompt),
+                cached_tokens=cached,
+                completion_tokens=len(run.tokens),
+                prefill_s=prefilled - started,
+                decode_s=ended - prefilled,
+                first_token_s=(run.first_token_at or ended) - started,
+                peak_memory=_peak_memory(),
+            )
+        )
+
+    def _prompt(self, messages: Sequence[ChatMessage]) -> tuple[list[int], list[int]]:
+        """The prompt's tokens, and about how many of them each message costs."""
+        vocabulary = self.vocabulary
+        tokens: list[int] = []
+        costs = [0] * len(messages)
+        pending = ""
+
+        def settle() -> None:
+            nonlocal pending
+            if pending:
+                tokens.extend(vocabulary.tokenize(pending, control=True, first=not tokens))
+                pending = ""
+
+        for text, index, reply in self._chat_template().pieces(messages):
+            if index is None:
+                pending += text
+            elif reply is not None:
+                settle()
+                own = array.array("i", reply)
+                tokens.extend(own)
+                costs[index] = len(own)
+            elif vocabulary.spells_control(text):
+                settle()
+                spelled = vocabulary.tokenize(text, control=False, first=not tokens)
+                tokens.extend(spelled)
+                costs[index] = len(spelled)
+            else:
+                # Tokenized together with the template around it, exactly as the model was trained.
+                pending += text
+                costs[index] = len(vocabulary.tokenize(text, control=False, first=False))
+        settle()
+        start = vocabulary.prompt_start()
+        if tokens[: len(start)] != start:
+            tokens[:0] = start
+        if messages:
+            overhead = max(0, len(tokens) - sum(costs))
+            costs = [cost + -(-overhead // len(messages)) for cost in costs]
+        return tokens, costs
+
+    def _chat_template(self) -> ChatTemplate:
+        if self._template is None:
+            source = llama.llama_model_chat_template(self._model, None)
+            if not source:
+                raise TemplateFailed("the model has no chat template: it completes text, it doesn't converse")
+            self._template = ChatTemplate(
+                source.decode("utf-8", "replace"), self.vocabulary.begin(), self.vocabulary.end()
+            )
+        return self._template
+
+    def _reuse(self, prompt: list[int]) -> int:
+        """Keep the part of the cache that begins this prompt, and return its length."""
+        common = 0
+        # The last token is evaluated in any case: its output is where the reply begins.
+        for ours, wanted in zip(self._cached, prompt[:-1], strict=False):
+            if ours != wanted:
+                break
+            common += 1
+        self._forget_from(common)
+        return len(self._cached)
+
+    def _forget_from(self, position: int) -> None:
+        memory = llama.llama_get_memory(self._context)
+        if position and llama.llama_memory_seq_rm(memory, 0, position, -1):
+            del self._cached[position:]
+        else:  # all of it, or a model whose state can't be cut
+            llama.llama_memory_clear(memory, True)
+            self._cached.clear()
+
+    def _evaluate(self, request_id: int, prompt: list[int], cached: int, send: Callable[[Reply], None]) -> bool:
+        """Evaluate the prompt from `cached` on; false when it was stopped."""
+        self._make_room(len(prompt) + 1)
+        total = len(prompt) - cached
+        for start in range(cached, len(prompt), _BATCH):
+            part = prompt[start : start + _BATCH]
+            if not self._evaluate_batch((llama.llama_token * len(part))(*part), len(part)):
+                return False
+            if total > _BATCH:
+                send(Evaluated(request_id, start + len(part) - cached, total))
+        return True
+
+    def _evaluate_batch(self, tokens: "ctypes.Array[ctypes.c_int32]", count: int) -> bool:
+        """Evaluate tokens after those in the cache; false when the stop flag ended it."""
+        if self.stop_flag[0] != b"\0":
+            return False
+        result = llama.llama_decode(self._context, llama.llama_batch_get_one(tokens, count))
+        if result == _DECODED:
+            self._cached.extend(tokens[:count])
+            return True
+        # What was evaluated of an unfinished batch is in the cache, and isn't in our account of it.
+        self._forget_from(len(self._cached))
+        if result == _ABORTED:
+            return False
+        raise OutOfMemory(f"llama.cpp can't go on: {last_error() or f'its code is {result}'}")
+
+    def decode_one(self, token: int) -> bool:
+        """Evaluate one generated token; false when the stop flag ended it."""
+        if len(self._cached) + 1 >= self._room:
+            self._make_room(len(self._cached) + 2)
+        self._one[0] = token
+        return self._evaluate_batch(self._one, 1)
+
+    @property
+    def full(self) -> bool:
+        """Whether the context window has no room for another token."""
+        return len(self._cached) + 1 >= self._window
+
+    def sample(self, chain: Any) -> int:  # noqa: ANN401
+        """The next token."""
+        return int(llama.llama_sampler_sample(chain, self._context, -1))
+
+    def _choose_window(self) -> int:
+        """The context window: what was asked for or the model's own, as far as memory goes.
+
+        Raises:
+            OutOfMemory: what was asked for, or even a small window, doesn't fit.
+        """
+        asked = self._setup.context
+        trained = int(llama.llama_model_n_ctx_train(self._model))
+        window = min(asked, trained) if asked and trained else asked or trained
+        budget = self._setup.memory_free // 2
+        if self._setup.memory_limit:
+            budget = min(budget, self._setup.memory_limit - _WORKING_MEMORY)
+        per_token = self._cache_bytes_per_token()
+        affordable = max(0, budget) // per_token
+        if affordable >= window:
+            return window
+        if asked or affordable < _SMALLEST_WINDOW:
+            wanted = window if asked else _SMALLEST_WINDOW
+            raise OutOfMemory(
+                f"a context window of {wanted} tokens takes {wanted * per_token // 2**20} MiB beside the model, "
+                f"and {max(0, budget) // 2**20} MiB may be used"
+            )
+        return affordable // 256 * 256
+
+    def _cache_bytes_per_token(self) -> int:
+        """Bytes of key-value cache (16-bit) for one token; an upper bound for models with sliding windows."""
+        model = self._model
+        heads = int(llama.llama_model_n_head(model)) or 1
+        head_size = int(llama.llama_model_n_embd(model)) // heads
+        return max(
+            1, 2 * 2 * int(llama.llama_model_n_layer(model)) * head_size * int(llama.llama_model_n_head_kv(model))
+        )
+
+    def _make_room(self, tokens: int) -> None:
+        """See that the cache has room for so many tokens, moving what is in it to a larger one if need be."""
+        if tokens <= self._room:
+            return
+        room = max(self._room, _FIRST_WINDOW)
+        while room < tokens:
+            room *= 2
+        room = min(room, self._window)
+        larger = self._new_context(room)
+        if self._context is not None:
+            if self._cached:
+                size = llama.llama_state_seq_get_size(self._context, 0)
+                state = (ctypes.c_uint8 * size)()
+                moved = llama.llama_state_seq_get_data(self._context, state, size, 0)
+                if not moved or not llama.llama_state_seq_set_data(larger, state, moved, 0):
+                    llama.llama_memory_clear(llama.llama_get_memory(larger), True)
+                    self._cached.clear()
+            llama.llama_free(self._context)
+        self._context, self._room = larger, room
+
+    def _new_context(self, room: int) -> Any:  # noqa: ANN401
+        parameters = llama.llama_context_default_params()
+        parameters.n_ctx = room
+        parameters.n_batch = parameters.n_ubatch = min(_BATCH, room)
+        parameters.n_threads = parameters.n_threads_batch = self._setup.threads
+        parameters.no_perf = True
+        last_error()
+        context = llama.llama_init_from_model(self._model, parameters)
+        if not context:
+            raise OutOfMemory(f"a context window of {room} tokens doesn't fit: {last_error() or 'no reason given'}")
+        abort_when_set(context, self.stop_flag)
+        return context
+
+
+class _Run:
+    """One reply while it is generated."""
+
+    def __init__(self, engine: Engine, request: Generate, send: Callable[[Reply], None]) -> None:
+        self.tokens: list[int] = []
+        self.finish: Finish = "cancelled"
+        self.first_token_at: float | None = None
+        self._engine = engine
+        self._request = request
+        self._send = send
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = StopScanner(request.sampling.stop)
+        self._unsent = ""
+        self._shown: list[str] = []
+        self._shown_at = 0.0
+
+    def decode(self, chain: Any) -> None:  # noqa: ANN401
+        """Generate until the model ends, a limit or a stop string is met, or the stop flag is set."""
+        engine, limit = self._engine, self._request.sampling.max_tokens
+        while True:
+            token = engine.sample(chain)
+            now = time.perf_counter()
+            if self.first_token_at is None:
+                self.first_token_at = now
+            if engine.vocabulary.ends_reply(token):
+                self.finish = "stop"
+                return
+            self.tokens.append(token)
+            self._show(self._utf8.decode(engine.vocabulary.bytes_of(token)), now)
+            if self._stops.stopped:
+                self.finish = "stop"
+                return
+            if (limit and len(self.tokens) >= limit) or engine.full:
+                self.finish = "length"
+                return
+            if not engine.decode_one(token):
+                return
+
+    def _show(self, text: str, now: float) -> None:
+        # A frame per token would wake the other process 150 times a second, on cores that are busy computing.
+        self._unsent += self._stops.push(text)
+        if self._unsent and now - self._shown_at >= _SHOW_EVERY_S:
+            self._emit()
+            self._shown_at = now
+
+    def _emit(self) -> None:
+        self._shown.append(self._unsent)
+        self._send(Delta(self._request.id, self._unsent))
+        self._unsent = ""
+
+    def flush(self) -> None:
+        """Send what is left of the text."""
+        if not self._stops.stopped:
+            self._unsent += self._stops.push(self._utf8.decode(b"", final=True)) + self._stops.flush()
+        if self._unsent:
+            self._emit()
+
+    def replayable_tokens(self) -> bytes | None:
+        """The tokens, if they spell exactly the text that was sent and nothing that only looks like it."""
+        vocabulary = self._engine.vocabulary
+        if not self.tokens or any(vocabulary.is_control(token) for token in self.tokens):
+            return None
+        text = "".join(self._shown)
+        spelled = b"".join(vocabulary.bytes_of(token) for token in self.tokens).decode("utf-8", "replace")
+        return array.array("i", self.tokens).tobytes() if spelled == text else None
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
