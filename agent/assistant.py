@@ -212,7 +212,7 @@ class Assistant:
     def _generate(
         self, system_prompt: str, question: Message, sampling: Sampling, schema: str | None
     ) -> Generator[Delta | Evaluated | Finished | Notice]:
-        """Ask the worker, leaving out or cutting what doesn't fit as the settings say, until it takes the prompt."""
+        """Ask the worker, leaving out or cutting what doesn't fit, as the settings say, until it does."""
         context = self._settings.context
         path = self._conversations.path(question.session_id, question.id)
         known = self._left_out.get(question.session_id, set())

@@ -1,5 +1,6 @@
-"""What of a conversation goes into the context window when not all of it fits. Pure functions; nothing is silent:
-whatever is left out or cut comes back as a sentence for the person.
+"""What of a conversation goes into the context window when not all of it fits.
+
+Pure functions. Nothing is silent: whatever is left out or cut comes back as a sentence for the person.
 """
 
 from collections.abc import Sequence

@@ -307,7 +307,7 @@ def probe(descriptor: int) -> Ready:
 def _nameless_file() -> BinaryIO:
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("worker-stderr"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed when the worker is discarded
+    return tempfile.TemporaryFile(buffering=0)  # closed when the worker is discarded
 
 
 def usable_cores() -> int:

@@ -6,6 +6,7 @@ Data go to stdout, everything else to stderr.
 import getpass
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from vault.settings import Settings
     from vault.store import Vault
 
-__all__ = ["Console"]
+__all__ = ["Console", "columns", "passphrase_file_from", "size"]
 
 _TRIES = 3
 
@@ -119,8 +120,7 @@ class Console:
         else:
             raise PassphraseMissing(
                 "There is no vault yet, and nobody to ask for its passphrase.",
-                hint="Write one into a file of mode 0600 and set CLAW_PASSPHRASE_FILE to it, or run `claw` once in a "
-                "terminal.",
+                hint="Set CLAW_PASSPHRASE_FILE to a file of mode 0600 that holds one, or run `claw` in a terminal.",
             )
         keychain: Keychain | None
         try:
@@ -196,3 +196,24 @@ def passphrase_file_from(environment: "os._Environ[str]") -> Path | None:
     """The file that `CLAW_PASSPHRASE_FILE` names."""
     name = environment.get("CLAW_PASSPHRASE_FILE")
     return Path(name).expanduser() if name else None
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in aligned columns; the last column isn't padded."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        *cells, last = row
+        lines.append(
+            "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), last]).rstrip()
+        )
+    return "\n".join(lines)
+
+
+def size(count: float) -> str:
+    """A number of bytes for a person."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"

@@ -46,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+def build_parser(*loaded: str) -> argparse.ArgumentParser:
     """The command's parser.
 
     Args:
-        only: The one verb whose module is loaded to say what it takes; with `None`, none is.
+        loaded: The verbs whose modules are loaded to say what they take.
     """
     from importlib.metadata import version
 
@@ -71,15 +71,15 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, summary in VERBS.items():
         child = verbs.add_parser(verb, help=summary, description=summary)
-        if verb == only:
+        if verb in loaded:
             _module(verb).configure(child)
     return parser
 
 
 def _run(arguments: list[str]) -> int:
     # Only the named verb's module is loaded: `claw --help` stays fast however many verbs there are.
-    only = next((word for word in arguments if word in VERBS), None)
-    parsed = build_parser(only).parse_args(arguments)
+    verb = next((word for word in arguments if word in VERBS), None)
+    parsed = build_parser(*([verb] if verb else [])).parse_args(arguments)
     from cli.console import Console, passphrase_file_from
 
     console = Console(passphrase_file=parsed.passphrase_file or passphrase_file_from(os.environ))

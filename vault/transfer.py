@@ -70,18 +70,25 @@ class Transfer:
 
     Args:
         file: Open for writing, unbuffered; what it holds already is taken for the beginning.
+        path: Its name, for error messages.
         size: The promised number of bytes; `None` when nobody promised one.
         limit: Most bytes to accept when neither a promise nor the server says how many there are.
         digest_follows: Whether the caller checks a digest of the whole afterwards. If not, a part is joined to
             what is there only when the server proves (by a strong entity tag) that the file is still the same.
         inspect: Sees each answer, refusals included, before any byte of it is written; it may raise.
         progress: Told the bytes that are there, and of how many (`None`: unknown).
+
+    Attributes:
+        complete: Whether all of it is there.
+        furthest: Most bytes that were there at any time; what counts as progress.
+        received: Bytes written by this transfer, thrown away ones included.
     """
 
     def __init__(
         self,
         file: io.FileIO,
         *,
+        path: Path,
         size: int | None,
         limit: int,
         digest_follows: bool,
@@ -89,6 +96,7 @@ class Transfer:
         progress: Callable[[int, int | None], None],
     ) -> None:
         self._file = file
+        self._path = path
         self._promised = size
         self._limit = limit
         self._digest_follows = digest_follows
@@ -98,6 +106,7 @@ class Transfer:
         self._total: int | None = size
         self._host = ""
         self._offset = file.seek(0, os.SEEK_END)
+        self.received = 0
         self.complete = False
         if size is not None and self._offset > size:
             self._restart()
@@ -170,9 +179,10 @@ class Transfer:
             try:
                 written = self._file.write(rest)
             except OSError as error:
-                raise storage_error(error, Path(str(self._file.name))) from error
+                raise storage_error(error, self._path) from error
             # An interruption may fall between the two lines; the next transfer asks the file for its size again.
             self._offset += written or 0
+            self.received += written or 0
             rest = rest[written or 0 :]
         self.furthest = max(self.furthest, self._offset)
         self._progress(self._offset, self._total)

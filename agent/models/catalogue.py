@@ -1,12 +1,9 @@
 """The models there are: found by name, verified before use, accepted only after they proved to be models."""
 
-import contextlib
 import difflib
-import fcntl
 import os
-import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +12,12 @@ import msgspec
 
 from agent.errors import ModelRefused
 from agent.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_file
+from agent.models.folder import ModelsFolder
 from agent.models.gguf import GgufHeader, read_header
 from agent.models.names import checked_name, name_from_file
 from agent.models.refusals import RequestRefused
 from agent.models.weights import Progress, copy_weights, open_weights, require_room, sha256_of
-from vault.durable import make_private_folder, storage_error, sync_folder
+from vault.durable import make_private_folder
 from vault.errors import NotFound, NoVault
 from vault.home import Home
 from vault.model_store import FileCheck, ModelRecord, ModelStore
@@ -85,8 +83,13 @@ class Catalogue:
     """
 
     def __init__(self, home: Home, store: ModelStore | None) -> None:
-        self._folder = home.models
+        self._folder = ModelsFolder(home.models)
         self._store = store
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights lie."""
+        return self._folder.path
 
     def all(self) -> list[ModelRecord]:
         """Every model: the embedded one first, then the registered ones by name."""
@@ -150,9 +153,9 @@ class Catalogue:
         source = open_weights(path, follow=True)
         try:
             read_header(source)  # most wrong files are found out here, before anything is copied
-            make_private_folder(self._folder)
-            require_room(self._folder, os.fstat(source).st_size)
-            with self._staged() as (staged, target):
+            make_private_folder(self._folder.path)
+            require_room(self._folder.path, os.fstat(source).st_size)
+            with self._folder.staged() as (staged, target):
                 digest = copy_weights(source, target, staged, progress)
                 return self.adopt(staged, target, name=name, sha256=digest, source="import", probe=probe)
         finally:
@@ -207,16 +210,9 @@ class Catalogue:
             licence=sanitize_line(header.licence),
             added_ms=time.time_ns() // 10**6,
         )
-        final = self._folder / record.file
-        with self._locked():
-            self.free_name(name, staged.name)
-            try:
-                os.fsync(descriptor)
-                # A file that lies there already is no model's: it was left by a crash between these two steps.
-                staged.rename(final)
-                sync_folder(self._folder)
-            except OSError as error:
-                raise storage_error(error, final) from error
+        with self._folder.locked():
+            self.free_name(name, record.file)
+            final = self._folder.move_in(staged, descriptor, record.file)
             try:
                 self._writable().add(record)
             except BaseException:
@@ -234,17 +230,18 @@ class Catalogue:
         if name == EMBEDDED_NAME:
             raise RequestRefused(f"{name} is the embedded model; it is part of the program and stays.")
         record = self.get(name)
-        make_private_folder(self._folder)
-        with self._locked():
+        with self._folder.locked():
             self._writable().remove(name)
-            try:
-                (self._folder / record.file).unlink(missing_ok=True)
-            except OSError as error:
-                raise storage_error(error, self._folder / record.file) from error
+            self._folder.delete(record.file)
 
     def _open(self, name: str, progress: Progress | None, *, trust_last_check: bool) -> OpenModel:
         record = self.get(name)
-        path = embedded_file() if name == EMBEDDED_NAME else self._folder / record.file
+        path = embedded_file() if name == EMBEDDED_NAME else self._folder.path / record.file
+        if not path.exists():
+            raise ModelRefused(
+                f"The file of {name} is gone: {path}.",
+                hint=f"To mend it: claw model rm {name}, then pull or import it again.",
+            )
         descriptor = open_weights(path, follow=name == EMBEDDED_NAME)  # installers may link packages' files
         try:
             checked_ns = time.time_ns()
@@ -272,44 +269,6 @@ class Catalogue:
             raise NoVault("There is no vault to register a model in.", hint="`claw vault init` makes one.")
         return self._store
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from registering or removing models; the kernel unlocks after a crash."""
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-    @contextlib.contextmanager
-    def _staged(self) -> Iterator[tuple[Path, int]]:
-        """A new file in the models folder, gone afterwards unless it was moved."""
-        self._sweep()
-        path = self._folder / f".{secrets.token_hex(6)}.new"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise storage_error(error, path) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # says that it is in use
-            yield path, descriptor
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-    def _sweep(self) -> None:
-        """Remove copies that a killed process left unfinished: those that nobody holds."""
-        for path in self._folder.glob(".*.new"):
-            descriptor = open_weights(path)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-            except BlockingIOError:
-                continue
-            finally:
-                os.close(descriptor)
-
 
 def _state(descriptor: int, sha256: str, checked_ns: int) -> FileCheck:
     status = os.fstat(descriptor)
@@ -332,5 +291,5 @@ def _changed(name: str) -> ModelRefused:
         )
     return ModelRefused(
         f"The weights of {name} have changed since they were registered; they were not loaded.",
-        hint=f"`claw model verify {name}` checks again. To mend it: claw model rm {name}, then pull or import it again.",
+        hint=f"`claw model verify {name}` checks again. To mend it: claw model rm {name}, then pull or import it.",
     )

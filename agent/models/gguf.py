@@ -10,44 +10,24 @@ is stricter than the page (no nested arrays, tensors one after the other), so is
 """
 
 import os
-import struct
 from collections import Counter
 from dataclasses import dataclass
 
 from agent.errors import ModelRefused
 from agent.models.ggml_types import FILE_TYPES, TENSOR_TYPES
+from agent.models.metadata import Metadata, read_metadata
 from agent.models.window import Window
 
 __all__ = ["GgufHeader", "read_header"]
 
 _MAX_METADATA = 65_536
 _MAX_TENSORS = 65_536
-_MAX_KEY_BYTES = 65_535
-_MAX_TEXT_BYTES = 4 * 2**20  # a chat template or licence text of more than this is no such thing
-_MAX_ARRAY_KEPT = 65_536  # per-layer numbers are kept, vocabularies aren't
 _MAX_TENSOR_NAME_BYTES = 63  # GGML_MAX_NAME - 1
 _MAX_DIMENSIONS = 4
 _MAX_ALIGNMENT = 2**20
 _MAX_ELEMENTS = 2**62
 _DEFAULT_ALIGNMENT = 32
 _F16_BYTES = 2
-
-_STRING, _ARRAY = 8, 9
-_SCALARS = {
-    0: struct.Struct("<B"),
-    1: struct.Struct("<b"),
-    2: struct.Struct("<H"),
-    3: struct.Struct("<h"),
-    4: struct.Struct("<I"),
-    5: struct.Struct("<i"),
-    6: struct.Struct("<f"),
-    7: struct.Struct("<?"),
-    10: struct.Struct("<Q"),
-    11: struct.Struct("<q"),
-    12: struct.Struct("<d"),
-}
-
-Value = int | float | bool | str | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +88,7 @@ def read_header(descriptor: int) -> GgufHeader:
     """
     window = Window(descriptor, os.fstat(descriptor).st_size)
     tensor_count, metadata_count = _read_preamble(window)
-    metadata = _read_metadata(window, metadata_count)
+    metadata = read_metadata(window, metadata_count)
     _refuse_other_kinds(metadata)
     elements, types = _read_tensors(window, tensor_count, _alignment(metadata))
     return _header(metadata, elements, types, window.size)
@@ -144,54 +124,15 @@ def _read_preamble(window: Window) -> tuple[int, int]:
     return tensor_count, metadata_count
 
 
-def _read_metadata(window: Window, count: int) -> dict[str, Value]:
-    metadata: dict[str, Value] = {}
-    seen: set[str] = set()
-    for _ in range(count):
-        key = window.text(_MAX_KEY_BYTES, "a key")
-        if key in seen:
-            raise ModelRefused("The GGUF header is damaged: a key occurs twice.")
-        seen.add(key)
-        value = _read_value(window, key, window.integer(4))
-        if value is not None:
-            metadata[key] = value
-    return metadata
-
-
-def _read_value(window: Window, key: str, kind: int) -> Value | None:
-    """Read one value, or skip it if it is of no use here."""
-    if kind == _STRING:
-        if key.startswith(("general.", "tokenizer.chat_template", "tokenizer.ggml.model")):
-            return window.text(_MAX_TEXT_BYTES, "a text")
-        window.skip_strings(1)
-        return None
-    if scalar := _SCALARS.get(kind):
-        value: Value = scalar.unpack(window.take(scalar.size))[0]
-        return value
-    if kind != _ARRAY:
-        raise ModelRefused(f"The GGUF header is damaged: a value is of type {kind}, which there isn't.")
-    item, count = window.integer(4), window.integer(8)
-    if item == _STRING:
-        window.skip_strings(count)
-        return None
-    if item not in _SCALARS:
-        raise ModelRefused(f"The GGUF header is damaged: an array holds items of type {item}.")
-    scalar = _SCALARS[item]
-    if not (".attention.head_count" in key and count <= _MAX_ARRAY_KEPT and item in (4, 5)):
-        window.skip(count * scalar.size)
-        return None
-    return [number for (number,) in scalar.iter_unpack(window.take(count * scalar.size))]
-
-
-def _refuse_other_kinds(metadata: dict[str, Value]) -> None:
-    kind = metadata.get("general.type", "model")
+def _refuse_other_kinds(metadata: Metadata) -> None:
+    kind = metadata.value("general.type", "model")
     if kind != "model":
         known = {"adapter": "a LoRA adapter", "mmproj": "an image projector", "imatrix": "an importance matrix"}
         raise ModelRefused(
             f"The GGUF file isn't a language model but {known.get(str(kind), 'something else')}.",
             hint="Look for the model's own file.",
         )
-    parts = metadata.get("split.count", 1)
+    parts = metadata.value("split.count", 1)
     if isinstance(parts, int) and parts > 1:
         raise ModelRefused(
             f"The file is one of {parts} parts of a model.",
@@ -199,8 +140,8 @@ def _refuse_other_kinds(metadata: dict[str, Value]) -> None:
         )
 
 
-def _alignment(metadata: dict[str, Value]) -> int:
-    alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
+def _alignment(metadata: Metadata) -> int:
+    alignment = metadata.value("general.alignment", _DEFAULT_ALIGNMENT)
     if type(alignment) is not int or not 1 <= alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
         raise ModelRefused("The GGUF header is damaged: its alignment isn't a power of two.")
     return alignment
@@ -257,58 +198,30 @@ def _read_shape(window: Window) -> tuple[int, int]:
     return elements, shape[0]
 
 
-def _header(metadata: dict[str, Value], parameters: int, types: Counter[str], file_bytes: int) -> GgufHeader:
-    architecture = _text(metadata, "general.architecture")
+def _header(metadata: Metadata, parameters: int, types: Counter[str], file_bytes: int) -> GgufHeader:
+    architecture = metadata.text("general.architecture")
     if not architecture:
         raise ModelRefused("The GGUF file doesn't say which architecture the model has.")
-    embedding = _positive(metadata, f"{architecture}.embedding_length")
-    heads = _largest(metadata, f"{architecture}.attention.head_count")
-    heads_kv = _largest(metadata, f"{architecture}.attention.head_count_kv", heads)
+    embedding = metadata.positive(f"{architecture}.embedding_length")
+    heads = metadata.largest(f"{architecture}.attention.head_count")
+    heads_kv = metadata.largest(f"{architecture}.attention.head_count_kv", heads)
     each = embedding // heads if heads else 0
-    file_type = metadata.get("general.file_type")
+    file_type = metadata.value("general.file_type")
     stated = FILE_TYPES.get(file_type & 1023) if type(file_type) is int else None  # 1024 marks a guess
     return GgufHeader(
         architecture=architecture,
-        name=_text(metadata, "general.name"),
-        context_length=_positive(metadata, f"{architecture}.context_length"),
+        name=metadata.text("general.name"),
+        context_length=metadata.positive(f"{architecture}.context_length"),
         embedding_length=embedding,
-        block_count=_positive(metadata, f"{architecture}.block_count"),
+        block_count=metadata.positive(f"{architecture}.block_count"),
         head_count=heads,
         head_count_kv=heads_kv,
-        key_length=_largest(metadata, f"{architecture}.attention.key_length", each),
-        value_length=_largest(metadata, f"{architecture}.attention.value_length", each),
+        key_length=metadata.largest(f"{architecture}.attention.key_length", each),
+        value_length=metadata.largest(f"{architecture}.attention.value_length", each),
         parameters=parameters,
         quantization=stated or types.most_common(1)[0][0],
-        licence=_text(metadata, "general.license"),
-        chat_template=_text(metadata, "tokenizer.chat_template") or None,
-        tokenizer=_text(metadata, "tokenizer.ggml.model"),
+        licence=metadata.text("general.license"),
+        chat_template=metadata.text("tokenizer.chat_template") or None,
+        tokenizer=metadata.text("tokenizer.ggml.model"),
         file_bytes=file_bytes,
     )
-
-
-def _text(metadata: dict[str, Value], key: str) -> str:
-    value = metadata.get(key, "")
-    if not isinstance(value, str):
-        raise ModelRefused(f"The GGUF header is damaged: {_short(key)} is no text.")
-    return value
-
-
-def _positive(metadata: dict[str, Value], key: str) -> int:
-    """A whole number that llama.cpp needs of every architecture."""
-    if not (value := _largest(metadata, key)):
-        raise ModelRefused(f"The GGUF file doesn't say the model's {_short(key)}.")
-    return value
-
-
-def _largest(metadata: dict[str, Value], key: str, otherwise: int = 0) -> int:
-    """A whole number, or the largest of an array with one number per layer."""
-    value = metadata.get(key, otherwise)
-    numbers = value if isinstance(value, list) else [value]
-    largest = max((number for number in numbers if type(number) is int), default=-1)
-    if not 0 <= largest < 2**31:
-        raise ModelRefused(f"The GGUF header is damaged: its {_short(key)} is out of bounds.")
-    return largest
-
-
-def _short(key: str) -> str:
-    return key.rpartition(".")[2].replace("_", " ")

@@ -113,11 +113,10 @@ class Window:
     def _refill(self, count: int) -> None:
         self._start, self._at = self.position, 0
         wanted = min(max(count, _WINDOW_BYTES), self._limit - self._start)
-        parts = []
-        while wanted > 0:
-            part = os.pread(self._descriptor, wanted, self._start + sum(map(len, parts)))
+        buffer = bytearray()
+        while len(buffer) < wanted:
+            part = os.pread(self._descriptor, wanted - len(buffer), self._start + len(buffer))
             if not part:
                 break
-            parts.append(part)
-            wanted -= len(part)
-        self._buffer = b"".join(parts)
+            buffer += part
+        self._buffer = bytes(buffer)

@@ -37,7 +37,9 @@ def build_chain(sampling: Sampling, vocabulary: Any, recent: Sequence[int], gram
             raise SchemaFailed("llama.cpp refuses the grammar made of the schema")
         llama.llama_sampler_chain_add(chain, constraint)
     if sampling.repeat_penalty != 1.0 and sampling.repeat_last_n:
-        penalties = llama.llama_sampler_init_penalties(sampling.repeat_last_n, sampling.repeat_penalty, 0.0, 0.0)
+        penalties = llama.llama_sampler_init_penalties(
+            llama.llama_vocab_n_tokens(vocabulary), sampling.repeat_last_n, sampling.repeat_penalty, 0.0, 0.0
+        )
         for token in recent[-sampling.repeat_last_n :]:
             llama.llama_sampler_accept(penalties, token)
         llama.llama_sampler_chain_add(chain, penalties)

@@ -1,0 +1,158 @@
+"""`claw ask`: one question, answered to a terminal, a pipe, or as JSON."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cli.console import Console
+
+if TYPE_CHECKING:
+    from agent.assistant import TurnEnd
+    from cli.desk import Desk
+    from vault.conversations import Attachment, Session
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question; - or nothing reads stdin")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("-c", metavar="SESSION", dest="session", help="go on with this conversation (id or title)")
+    which.add_argument(
+        "--continue", action="store_true", dest="newest", help="go on with the conversation used last"
+    )
+    parser.add_argument("-s", "--system", metavar="SYSTEM", help="system prompt for this conversation")
+    parser.add_argument("-m", "--model", metavar="MODEL", help="answer with this model")
+    parser.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="attach a text file (- for stdin); repeatable",
+    )
+    parser.add_argument("--max-tokens", type=_at_least_zero, metavar="N", help="most tokens of the reply")
+    parser.add_argument("--temperature", type=_temperature, metavar="T", help="0 always takes the likeliest token")
+    parser.add_argument("--seed", type=_at_least_zero, metavar="N", help="the same seed gives the same reply")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
+    parser.add_argument("--no-save", action="store_true", help="keep nothing of this exchange")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Ask, print the reply, return the exit code."""
+    # What can be refused is refused before the vault is opened and a model loaded.
+    attachments = [_attachment(name) for name in arguments.file]
+    prompt = _prompt(arguments)
+    from agent.assistant import new_sampling
+    from cli.desk import Desk
+    from cli.turn import play, stoppable
+
+    continues = bool(arguments.session or arguments.newest)
+    with Desk(console, arguments.model, keep=not arguments.no_save, needs_history=continues) as desk:
+        session = _session(arguments, desk, prompt)
+        sampling = new_sampling(
+            console.settings.sampling,
+            temperature=arguments.temperature,
+            max_tokens=arguments.max_tokens,
+            seed=arguments.seed,
+        )
+        with stoppable(desk.assistant.cancel):
+            turn = desk.assistant.reply(session, prompt, sampling=sampling, attachments=attachments)
+            end, notices = play(turn, console, show=not arguments.json)
+    if arguments.json:
+        print(_as_json(end, notices, saved=not arguments.no_save))
+    elif end.generation.finish == "length" and not arguments.max_tokens:
+        console.say("[The reply ends here because the context window is full or its limit was met.]")
+    return 130 if end.generation.finish == "cancelled" else 0
+
+
+def _session(arguments: argparse.Namespace, desk: "Desk", prompt: str) -> "Session":
+    from vault.errors import NotFound
+
+    if not (arguments.session or arguments.newest):
+        return desk.assistant.start_session(prompt, arguments.system)
+    assert desk.vault is not None
+    kept = desk.vault.conversations
+    session = kept.find(arguments.session) if arguments.session else kept.newest()
+    if session is None:
+        raise NotFound("There is no conversation to go on with yet.", hint="Ask without --continue first.")
+    if arguments.no_save:  # go on in memory, on a copy
+        system = session.system_prompt if arguments.system is None else arguments.system
+        return desk.conversations.start_with(kept.path(session.id), session.title, system)
+    kept.mark_interrupted(session.id)
+    if arguments.system is not None:
+        kept.set_system_prompt(session.id, arguments.system)
+    return session
+
+
+def _prompt(arguments: argparse.Namespace) -> str:
+    from agent.attachments import read_text
+    from agent.errors import AttachmentRefused
+
+    given: str | None = arguments.prompt
+    if given is None or given == "-":
+        if "-" in arguments.file:
+            if given == "-":
+                raise AttachmentRefused("Standard input can't be both the question and a file.")
+            given = "Answer about the attached text."
+        elif given is None and sys.stdin.isatty():
+            raise AttachmentRefused("Nothing was asked.", hint='Try: claw ask "What is the capital of Norway?"')
+        else:
+            given = read_text(sys.stdin.buffer, "Standard input").strip()
+    if not given.strip():
+        raise AttachmentRefused("The question is empty.", hint='Try: claw ask "What is the capital of Norway?"')
+    return given
+
+
+def _attachment(name: str) -> "Attachment":
+    from agent.attachments import read_attachment, read_text
+    from vault.conversations import Attachment
+
+    if name == "-":
+        return Attachment("stdin", read_text(sys.stdin.buffer, "Standard input"))
+    return read_attachment(Path(name))
+
+
+def _as_json(end: "TurnEnd", notices: list[str], *, saved: bool) -> str:
+    made = end.generation
+    speed = (made.completion_tokens - 1) / made.decode_s if made.completion_tokens > 1 and made.decode_s else None
+    return msgspec.json.encode(
+        {
+            "text": end.message.text,
+            "session": end.message.session_id if saved else None,
+            "message": end.message.id if saved else None,
+            "model": {"name": made.model_name, "sha256": made.model_sha256, "adapter": made.adapter_sha256},
+            "usage": {
+                "prompt_tokens": made.prompt_tokens,
+                "cached_tokens": made.cached_tokens,
+                "completion_tokens": made.completion_tokens,
+            },
+            "timings": {
+                "load_s": round(made.load_s, 4),
+                "prefill_s": round(made.prefill_s, 4),
+                "decode_s": round(made.decode_s, 4),
+                "time_to_first_token_s": round(made.first_token_s, 4),
+                "tokens_per_second": round(speed, 2) if speed else None,
+            },
+            "finish": made.finish,
+            "notices": notices,
+        }
+    ).decode()
+
+
+def _at_least_zero(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("it can't be negative")
+    return number
+
+
+def _temperature(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 10:
+        raise argparse.ArgumentTypeError("it lies between 0 and 10")
+    return number

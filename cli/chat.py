@@ -1,0 +1,188 @@
+"""`claw chat`: look through, and tidy, the conversations in the vault."""
+
+import argparse
+import datetime
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cli.console import Console, columns
+from vault.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from vault.conversations import Conversations, Message, MessageId, Session
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    verbs = parser.add_subparsers(dest="chat_verb", metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="conversations, the one used last first")
+    listing.add_argument("-n", type=int, default=50, metavar="N", help="how many at most (50)")
+    listing.add_argument("--json", action="store_true")
+    show = verbs.add_parser("show", help="one conversation")
+    show.add_argument("session", metavar="SESSION", nargs="?", help="id or title; the one used last if not given")
+    show.add_argument("--json", action="store_true")
+    search = verbs.add_parser("search", help="find messages by their words")
+    search.add_argument("words", metavar="WORDS", nargs="+")
+    search.add_argument("-n", type=int, default=20, metavar="N", help="how many at most (20)")
+    search.add_argument("--json", action="store_true")
+    rename = verbs.add_parser("rename", help="give a conversation another title")
+    rename.add_argument("session", metavar="SESSION")
+    rename.add_argument("title", metavar="TITLE")
+    fork = verbs.add_parser("fork", help="copy a conversation, up to a message, into one of its own")
+    fork.add_argument("session", metavar="SESSION")
+    fork.add_argument("--at", metavar="MESSAGE", help="id of the last message to copy; the newest if not given")
+    export = verbs.add_parser("export", help="write a conversation out in the clear, as Markdown or JSON")
+    export.add_argument("session", metavar="SESSION")
+    export.add_argument("--format", choices=("markdown", "json"), default="markdown")
+    export.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="a new file; standard output if not given"
+    )
+    delete = verbs.add_parser("delete", help="remove conversations for good")
+    delete.add_argument("sessions", metavar="SESSION", nargs="+")
+    delete.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Carry out the sub-verb."""
+    with console.open_vault() as vault:
+        kept = vault.conversations
+        match arguments.chat_verb:
+            case "list":
+                _list(kept.sessions(arguments.n), as_json=arguments.json)
+            case "show":
+                return _show(kept, arguments, console)
+            case "search":
+                return _search(kept, arguments, console)
+            case "rename":
+                kept.rename(kept.find(arguments.session).id, sanitize(arguments.title))
+            case "fork":
+                session = kept.find(arguments.session)
+                fork = kept.fork(session.id, _message_id(kept, session, arguments.at), f"{session.title} (fork)")
+                print(fork.id)
+            case "export":
+                _export(kept, arguments, console)
+            case "delete":
+                return _delete(kept, arguments, console)
+    return 0
+
+
+def _list(sessions: "list[Session]", *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.encode(sessions).decode())
+        return
+    rows = [(s.id, _when(s.updated_ms), str(s.messages), sanitize(s.title)) for s in sessions]
+    print(columns([("SESSION", "USED", "MESSAGES", "TITLE"), *rows]))
+
+
+def _show(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> int:
+    session = kept.find(arguments.session) if arguments.session else kept.newest()
+    if session is None:
+        console.say("There is no conversation yet.")
+        return 0
+    if arguments.json:
+        print(_as_json(session, kept.tree(session.id)))
+    else:
+        print(_as_markdown(session, kept.path(session.id)))
+    return 0
+
+
+def _search(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> int:
+    hits = kept.search(" ".join(arguments.words), arguments.n)
+    if arguments.json:
+        print(msgspec.json.encode(hits).decode())
+    elif hits:
+        for hit in hits:
+            print(
+                f"{hit.session_id}  {_when(hit.created_ms)}  {hit.role}: {' '.join(sanitize(hit.snippet).split())}"
+            )
+    else:
+        console.say("No message holds these words.")
+    return 0
+
+
+def _export(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
+    from vault.durable import storage_error
+    from vault.errors import VaultError
+
+    session = kept.find(arguments.session)
+    if arguments.format == "json":
+        text = _as_json(session, kept.tree(session.id))
+    else:
+        text = _as_markdown(session, kept.path(session.id))
+    if arguments.output is None:
+        print(text)
+        return
+    try:
+        # Readable by its owner alone, and never over something that is there already.
+        with open(arguments.output, "x", encoding="utf-8", opener=_private) as file:
+            file.write(text + "\n")
+    except FileExistsError:
+        raise VaultError(f"{arguments.output} is there already.", hint="Choose another name.") from None
+    except OSError as error:
+        raise storage_error(error, arguments.output) from error
+    console.say(f"Written in the clear to {arguments.output}.")
+
+
+def _delete(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> int:
+    found = [kept.find(name) for name in arguments.sessions]
+    titles = ", ".join(f"“{sanitize(session.title)}”" for session in found)
+    if not arguments.yes and not console.confirm(f"Remove {titles} for good?"):
+        console.say("Nothing was removed." if console.can_ask else "Nothing was removed: say --yes to remove it.")
+        return 1
+    for session in found:
+        kept.delete(session.id)
+    console.say(f"Removed {titles}.")
+    return 0
+
+
+def _message_id(kept: "Conversations", session: "Session", wanted: str | None) -> "MessageId | None":
+    from vault.errors import NotFound
+
+    if wanted is None:
+        return None
+    for message in kept.tree(session.id):
+        if message.id == wanted:
+            return message.id
+    raise NotFound(
+        f"There is no message {wanted!r} in this conversation.", hint="`claw chat show --json` lists them."
+    )
+
+
+def _as_json(session: "Session", messages: "list[Message]") -> str:
+    # The token ids mean something to one model's cache alone; the text is there.
+    plain = [
+        msgspec.structs.replace(m, generation=msgspec.structs.replace(m.generation, tokens=None))
+        if m.generation
+        else m
+        for m in messages
+    ]
+    return msgspec.json.format(msgspec.json.encode({"session": session, "messages": plain}), indent=2).decode()
+
+
+def _as_markdown(session: "Session", messages: "list[Message]") -> str:
+    parts = [f"# {sanitize(session.title)}", f"_{_when(session.created_ms)} · {session.id}_"]
+    if session.system_prompt:
+        parts.append(f"> {sanitize(session.system_prompt)}".replace("\n", "\n> "))
+    for message in messages:
+        heading = "You" if message.role == "user" else "Assistant"
+        if message.generation is not None:
+            heading += f" ({sanitize(message.generation.model_name)})"
+        if message.status in ("cancelled", "interrupted", "streaming"):
+            heading += " — cut off"
+        parts.append(f"## {heading}")
+        parts.append(sanitize(message.text))
+        parts += [f"_Attached: {sanitize(a.name)}, {len(a.text):,} characters_" for a in message.attachments]
+    return "\n\n".join(parts)
+
+
+def _when(ms: int) -> str:
+    return datetime.datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,157 @@
+"""A conversation line by line: `claw --plain`, and what `claw` opens. Also the mode for screen readers."""
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Generator
+
+from agent.assistant import Event, new_sampling
+from agent.models.embedded import EMBEDDED_NAME
+from cli.console import Console
+from cli.desk import Desk
+from cli.turn import play, stoppable
+from vault.conversations import Session
+from vault.errors import ClawError
+
+__all__ = ["run"]
+
+_HELP = """\
+/new              begin another conversation
+/open SESSION     go on with an earlier one (its id, or its title)
+/model [NAME]     say which model answers, or switch to another
+/system [TEXT]    say, or change, the system prompt
+/regenerate       answer the last question again
+/help             this list
+/quit             leave (Ctrl-D too)
+Ctrl-C stops a reply; what was said so far is kept."""
+
+
+def run(_arguments: argparse.Namespace, console: Console) -> int:
+    """Converse until the person leaves."""
+    with Desk(console, None) as desk:
+        return _Conversation(desk, console).run()
+
+
+class _Conversation:
+    """One sitting at the terminal."""
+
+    def __init__(self, desk: Desk, console: Console) -> None:
+        self._desk = desk
+        self._console = console
+        self._session: Session | None = None
+        self._system: str | None = None
+
+    def run(self) -> int:
+        self._greet()
+        if sys.stdin.isatty():
+            # Line editing, and a history that lives in memory alone.
+            with contextlib.suppress(ImportError):
+                import readline  # noqa: F401
+        while (line := self._read()) is not None:
+            try:
+                if line.startswith("/"):
+                    if not self._command(line):
+                        break
+                elif line.strip():
+                    self._say(line)
+            except ClawError as error:
+                self._console.say(f"{error.message} {error.hint}".strip())
+            except KeyboardInterrupt:
+                self._console.say("\n[stopped]")
+        return 0
+
+    def _greet(self) -> None:
+        self._console.say(f"{self._desk.model.name} on this machine. Nothing leaves it. /help lists the commands.")
+        if self._desk.model.name == EMBEDDED_NAME:
+            self._console.say(
+                "This model comes with the program. It is small and often wrong; a better one is one command away:\n"
+                "  claw model pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf"
+            )
+
+    def _read(self) -> str | None:
+        """The next line; `None` at the end."""
+        while True:
+            try:
+                if sys.stdin.isatty():
+                    return input("\nyou> ")
+                line = sys.stdin.readline()
+                return line.rstrip("\n") if line else None
+            except EOFError:
+                self._console.say()
+                return None
+            except KeyboardInterrupt:
+                self._console.say("\n(Ctrl-D leaves)")
+            except UnicodeDecodeError:
+                self._console.say("That line is not UTF-8 text; it was not read.")
+
+    def _say(self, text: str) -> None:
+        if self._session is None:
+            self._session = self._desk.assistant.start_session(text, self._system)
+        sampling = new_sampling(self._console.settings.sampling)
+        self._play(self._desk.assistant.reply(self._session, text, sampling=sampling))
+
+    def _play(self, turn: Generator[Event]) -> None:
+        with stoppable(self._desk.assistant.cancel):
+            end, _ = play(turn, self._console, show=True)
+        made = end.generation
+        speed = f"{(made.completion_tokens - 1) / made.decode_s:.0f} tokens/s" if made.decode_s else ""
+        if made.finish == "cancelled":
+            self._console.say("[stopped; the text so far is kept]")
+        elif made.finish == "length":
+            self._console.say("[cut off: the reply met its limit, or the context window is full]")
+        if sys.stderr.isatty():
+            self._console.say(f"[{speed} · context {end.context_used:,} of {end.context_size:,}]")
+
+    def _command(self, line: str) -> bool:
+        """Carry out a command; false to leave."""
+        name, _, rest = line[1:].strip().partition(" ")
+        rest = rest.strip()
+        match name:
+            case "help" | "h" | "?":
+                self._console.say(_HELP)
+            case "quit" | "q" | "exit":
+                return False
+            case "new":
+                self._session = None
+                self._console.say("[a new conversation]")
+            case "open":
+                self._open(rest)
+            case "model":
+                if rest:
+                    self._desk.use(shlex.split(rest)[0])
+                self._console.say(f"[{self._desk.model.name}]")
+            case "system":
+                self._set_system(rest)
+            case "regenerate":
+                self._regenerate()
+            case _:
+                self._console.say(f"There is no command /{name}. /help lists them.")
+        return True
+
+    def _open(self, wanted: str) -> None:
+        conversations = self._desk.conversations
+        session = conversations.find(wanted)
+        conversations.mark_interrupted(session.id)
+        self._session = session
+        self._console.say(f"[{session.title}]")
+        for message in conversations.path(session.id)[-2:]:
+            self._console.say(f"{'you' if message.role == 'user' else 'claw'}> {message.text}")
+
+    def _set_system(self, text: str) -> None:
+        if text:
+            self._system = text
+            if self._session is not None:
+                self._desk.conversations.set_system_prompt(self._session.id, text)
+            self._console.say("[system prompt changed]")
+        elif self._session is not None:
+            self._console.say(self._desk.conversations.find(self._session.id).system_prompt)
+        else:
+            self._console.say(self._console.settings.assistant.system if self._system is None else self._system)
+
+    def _regenerate(self) -> None:
+        if self._session is None:
+            self._console.say("There is no reply to write again yet.")
+            return
+        sampling = new_sampling(self._console.settings.sampling)
+        self._play(self._desk.assistant.regenerate(self._session, sampling=sampling))

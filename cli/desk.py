@@ -1,0 +1,85 @@
+"""An assistant at work: vault, verified model, worker and conversations, opened and closed together."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from agent.assistant import Assistant
+from agent.inference import Inference
+from agent.models.catalogue import Catalogue
+from agent.models.embedded import EMBEDDED_NAME
+from cli.console import Console
+from vault.conversations import Conversations
+
+if TYPE_CHECKING:
+    from vault.model_store import ModelRecord
+    from vault.store import Vault
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """What a conversation needs.
+
+    Args:
+        console: The run of the command.
+        model: Name of the model; the settings' default if `None`.
+        keep: Whether conversations are kept in the vault. If not, they live in memory, and the vault is opened
+            only when the model, or `needs_history`, asks for it.
+        needs_history: Whether an earlier conversation will be read.
+
+    Raises:
+        ClawError: the vault, or the model, can't be opened.
+    """
+
+    def __init__(
+        self, console: Console, model: str | None, *, keep: bool = True, needs_history: bool = False
+    ) -> None:
+        self.console = console
+        name = model or console.settings.model.default
+        self.vault: Vault | None = None
+        self.inference: Inference | None = None
+        if keep or needs_history or name != EMBEDDED_NAME:
+            self.vault = console.open_vault(create=keep)
+        try:
+            if keep and self.vault is not None:
+                self.conversations = self.vault.conversations
+            else:
+                from vault.database import Database
+
+                self.conversations = Conversations(Database.in_memory())
+            self.use(name)
+        except BaseException:
+            if self.vault is not None:
+                self.vault.close()
+            raise
+
+    def use(self, name: str) -> None:
+        """Switch to another model; the old one's worker ends only when the new model is there.
+
+        Raises:
+            NotFound, ModelRefused: the model isn't there, or isn't what it was; the old one stays in use.
+        """
+        store = self.vault.models if self.vault is not None else None
+        with Catalogue(self.console.home, store).open_verified(name) as weights:
+            inference = Inference(weights, self.console.settings.inference)
+            self.model: ModelRecord = weights.record
+        inference.start()
+        if self.inference is not None:
+            self.inference.close()
+        self.inference = inference
+        self.assistant = Assistant(self.conversations, inference, self.model, self.console.settings)
+
+    def close(self) -> None:
+        """End the worker and close the vault."""
+        if self.inference is not None:
+            self.inference.close()
+        if self.vault is not None:
+            self.vault.close()
+
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
