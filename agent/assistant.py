@@ -4,13 +4,14 @@ Every message is in the vault before anything is done with it; a reply that is b
 Whatever happens to the worker or to this process, what was shown as saved is there afterwards.
 """
 
+import contextlib
 import secrets
 import time
 from collections.abc import Generator, Sequence
 
 import msgspec
 
-from agent.context import Selection, content, cut_attachments, leave_out
+from agent.context import Selection, content, cut_attachments, describe_cuts, leave_out
 from agent.errors import ContextOverflow
 from agent.inference import Inference, Overfull
 from agent.worker.protocol import ChatMessage, Delta, Evaluated, Finished, Sampling
@@ -32,6 +33,8 @@ from vault.settings import SamplingSettings, Settings
 __all__ = ["Assistant", "Event", "Notice", "Progress", "Saved", "Text", "TurnEnd", "new_sampling"]
 
 _CHECKPOINT_EVERY_S = 1.0
+_DRAW_A_SEED = 2**32 - 1  # llama.cpp's sign for a seed of its own choice, which no one could repeat
+_MOST_TOKENS = 2**31 - 1
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -96,8 +99,8 @@ def new_sampling(
         min_p=settings.min_p,
         repeat_penalty=settings.repeat_penalty,
         repeat_last_n=settings.repeat_last_n,
-        seed=secrets.randbits(32) if seed is None else seed,
-        max_tokens=settings.max_tokens if max_tokens is None else max_tokens,
+        seed=(secrets.randbits(32) if seed is None else seed) % _DRAW_A_SEED,
+        max_tokens=min(settings.max_tokens if max_tokens is None else max_tokens, _MOST_TOKENS),
         stop=stop,
     )
 
@@ -180,30 +183,27 @@ class Assistant:
         ready = self._inference.ready()  # a model that can't be loaded fails before anything is written
         previous = conversations.find(session.id).head
         row = conversations.append(session.id, question.id, "assistant", "", status="streaming")
-        draft = _Draft(conversations, row)
+        draft = _Draft(conversations, row, previous)
         try:
-            for event in self._generate(system_prompt, question, sampling, schema):
-                match event:
-                    case Delta():
-                        draft.add(event.text)
-                        yield Text(event.text)
-                    case Evaluated():
-                        yield Progress(event.done, event.total)
-                    case Finished():
-                        generation = self._provenance(event, sampling, ready.load_s)
-                        message = draft.finish(
-                            "cancelled" if event.finish == "cancelled" else "complete", generation
-                        )
-                        used = event.prompt_tokens + event.completion_tokens
-                        yield TurnEnd(message, generation, used, ready.context, event.peak_memory)
-                    case Notice():
-                        yield event
+            with contextlib.closing(self._generate(system_prompt, question, sampling, schema)) as events:
+                for event in events:
+                    match event:
+                        case Delta():
+                            draft.add(event.text)
+                            yield Text(event.text)
+                        case Evaluated():
+                            yield Progress(event.done, event.total)
+                        case Finished():
+                            generation = self._provenance(event, sampling, ready.load_s)
+                            message = draft.finish(
+                                "cancelled" if event.finish == "cancelled" else "complete", generation
+                            )
+                            used = event.prompt_tokens + event.completion_tokens
+                            yield TurnEnd(message, generation, used, ready.context, event.peak_memory)
+                        case Notice():
+                            yield event
         except GeneratorExit:
             draft.close("cancelled")
-            raise
-        except ContextOverflow:
-            conversations.discard(draft.message.id)
-            conversations.set_head(session.id, previous)
             raise
         except BaseException:
             draft.close("interrupted")
@@ -214,10 +214,12 @@ class Assistant:
     ) -> Generator[Delta | Evaluated | Finished | Notice]:
         """Ask the worker, leaving out or cutting what doesn't fit, as the settings say, until it does."""
         context = self._settings.context
-        path = self._conversations.path(question.session_id, question.id)
+        # A reply that was stopped before its first word says nothing to go on from.
+        path = [m for m in self._conversations.path(question.session_id, question.id) if content(m)]
         known = self._left_out.get(question.session_id, set())
+        if question.id in known:  # the conversation goes on from an earlier place
+            known = set()
         selection = Selection([m for m in path if m.id not in known], [m for m in path if m.id in known])
-        cuts: list[str] = []
         while True:
             prompt = self._prompt(system_prompt, selection.messages)
             fixed = len(prompt) - len(selection.messages)
@@ -231,9 +233,7 @@ class Assistant:
                 if alone > overfull.room and last.attachments:
                     # Cut a little more than the count says: tokens aren't spread evenly over a text.
                     excess = 1 - overfull.room / alone * 0.97
-                    attachments, said = cut_attachments(last.attachments, excess)
-                    cuts = said
-                    self._conversations.replace_attachments(last.id, attachments)
+                    attachments = cut_attachments(last.attachments, excess)
                     last = msgspec.structs.replace(last, attachments=tuple(attachments))
                     selection = Selection([*selection.messages[:-1], last], selection.left_out)
                     continue
@@ -245,15 +245,16 @@ class Assistant:
                 if not more.left_out:
                     raise
                 selection = Selection(more.messages, [*selection.left_out, *more.left_out])
-        self._left_out[question.session_id] = {message.id for message in selection.left_out}
-        for notice in (*cuts, selection.notice()):
-            if notice:
-                yield Notice(notice)
-        try:
+        with contextlib.closing(events):
+            self._left_out[question.session_id] = {message.id for message in selection.left_out}
+            cuts = describe_cuts(question.attachments, selection.messages[-1].attachments)
+            if cuts:
+                self._conversations.replace_attachments(question.id, selection.messages[-1].attachments)
+            for notice in (*cuts, selection.notice()):
+                if notice:
+                    yield Notice(notice)
             yield first
             yield from events
-        finally:
-            events.close()
 
     def _prompt(self, system_prompt: str, path: Sequence[Message]) -> list[ChatMessage]:
         prompt = [ChatMessage("system", system_prompt)] if system_prompt else []
@@ -284,8 +285,9 @@ class Assistant:
 class _Draft:
     """A reply while it is written: kept in the vault once a second, so that a crash costs a second at most."""
 
-    def __init__(self, conversations: Conversations, message: Message) -> None:
+    def __init__(self, conversations: Conversations, message: Message, previous_head: MessageId | None) -> None:
         self.message = message
+        self._previous_head = previous_head
         self._conversations = conversations
         self._parts: list[str] = []
         self._kept_at = time.monotonic()
@@ -311,4 +313,5 @@ class _Draft:
             self.finish(status, None)
         else:
             self._conversations.discard(self.message.id)
+            self._conversations.set_head(self.message.session_id, self._previous_head)
             self._open = False

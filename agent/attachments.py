@@ -27,9 +27,10 @@ def read_attachment(path: Path) -> Attachment:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise AttachmentRefused(f"{path} can't be read: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AttachmentRefused(f"{path} is not a plain file.")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise AttachmentRefused(f"{path} is not a plain file.")
         return Attachment(sanitize_line(path.name), read_text(file, str(path)))
 
 

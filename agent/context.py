@@ -10,7 +10,7 @@ from agent.errors import ContextOverflow
 from vault.conversations import Attachment, Message
 from vault.sanitize import sanitize_line
 
-__all__ = ["Selection", "content", "cut_attachments", "leave_out"]
+__all__ = ["Selection", "content", "cut_attachments", "describe_cuts", "leave_out"]
 
 _REFILL = 0.75
 """Share of the room filled after leaving turns out: the next turns then fit as well, and find their cache."""
@@ -78,15 +78,12 @@ def leave_out(path: Sequence[Message], costs: Sequence[int], fixed: int, room: i
     return Selection(list(path[start:]), list(path[:start]))
 
 
-def cut_attachments(attachments: Sequence[Attachment], excess: float) -> tuple[list[Attachment], list[str]]:
+def cut_attachments(attachments: Sequence[Attachment], excess: float) -> list[Attachment]:
     """Shorten the longest attachment by a share of all their text.
 
     Args:
         attachments: At least one.
         excess: Share of the text that has to go, above 0 and below 1.
-
-    Returns:
-        The attachments, and a sentence for the person about the one that was cut.
 
     Raises:
         ContextOverflow: there is nothing sensible left to cut.
@@ -103,6 +100,13 @@ def cut_attachments(attachments: Sequence[Attachment], excess: float) -> tuple[l
     shortened = Attachment(longest.name, longest.text[:keep])
     result = list(attachments)
     result[index] = shortened
-    return result, [
-        f"{longest.name} was cut: the first {keep:,} of its {len(longest.text):,} characters are given."
+    return result
+
+
+def describe_cuts(whole: Sequence[Attachment], given: Sequence[Attachment]) -> list[str]:
+    """A sentence for the person about each attachment that was cut."""
+    return [
+        f"{before.name} was cut: the first {len(after.text):,} of its {len(before.text):,} characters are given."
+        for before, after in zip(whole, given, strict=True)
+        if before.text != after.text
     ]

@@ -21,6 +21,7 @@ __all__ = [
     "ModelError",
     "ModelRefused",
     "ModelTooLarge",
+    "RequestRefused",
     "Unconfined",
     "WorkerDied",
     "WorkerError",
@@ -45,6 +46,12 @@ class ModelTooLarge(ModelError):
     """A model doesn't fit the memory there is, or that it may take."""
 
     exit_code = 5
+
+
+class RequestRefused(ModelError):
+    """A name, a source or a digest that can't be used as it was given."""
+
+    exit_code = 2
 
 
 class WorkerError(AgentError):

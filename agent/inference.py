@@ -81,7 +81,8 @@ class Inference:
     """A worker process for one model.
 
     Starting returns at once, so that the model loads while the app does something else; the first question waits
-    for it. One question at a time; `cancel` may be called from any thread or signal handler.
+    for it. One question at a time; only `cancel` may be called from another thread. Not from a signal handler: it
+    could have interrupted a write to the same pipe.
 
     Args:
         weights: The model; the descriptor is duplicated and stays the caller's.
@@ -93,15 +94,19 @@ class Inference:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: Ready | None = None
+        self._writer: FrameWriter[Request] | None = None
+        self._writing = threading.Lock()
         self._next_id = 1
         self._running: int | None = None
-        self._writing = threading.Lock()
+        self._loading = False
+        self._ended_because = ""
 
     def start(self) -> None:
         """Start the worker, if it isn't running."""
         if self._process is not None and self._process.poll() is None:
             return
         self._discard()
+        self._ended_because = ""
         # Crash messages of native code go to a file without a name: nothing of them reaches terminal or disk.
         self._stderr = _nameless_file()
         self._process = subprocess.Popen(
@@ -109,7 +114,8 @@ class Inference:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={"LC_ALL": "C.UTF-8"},
+            # Huge pages for what malloc gives out: the cache is made three times as fast, decoding gains 2 to 6 %.
+            env={"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
             cwd="/",
             pass_fds=(self._descriptor,),
             start_new_session=True,  # Ctrl-C is for us to handle: it stops a reply, not the worker
@@ -117,7 +123,7 @@ class Inference:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._writer: FrameWriter[Request] = FrameWriter(self._process.stdin.fileno())
+        self._writer = FrameWriter(self._process.stdin.fileno())
         self._reader: FrameReader[Reply] = FrameReader(self._process.stdout.fileno(), Reply)  # type: ignore[arg-type]
         self._send(
             Setup(
@@ -142,7 +148,11 @@ class Inference:
         """
         self.start()
         if self._ready is None:
-            reply = self._receive()
+            self._loading = True
+            try:
+                reply = self._receive()
+            finally:
+                self._loading = False
             if isinstance(reply, Failed):
                 self._discard()
                 raise _error(reply)
@@ -162,54 +172,66 @@ class Inference:
             Overfull: the messages don't fit; nothing was generated.
             ModelError: the model can't answer this (no chat template, say).
             WorkerDied: the worker ended in the middle; the next call starts it again.
+            WorkerError: another question is still being answered.
         """
+        if self._running is not None:
+            raise WorkerError("The model is still answering another question.", hint="Stop that reply first.")
         context = self.ready().context
         request = Generate(self._next_id, list(messages), sampling, min(reserve, max(1, context // 2)), schema)
         self._next_id += 1
         self._running = request.id
-        done = False
+        process = self._process
+        answering, as_generated = False, True
         try:
             self._send(request)
+            answering = True
             while True:
                 reply = self._receive()
+                if isinstance(reply, Ready) or reply.id != request.id:
+                    raise self._broken()
+                answering = isinstance(reply, Evaluated | Delta)
                 match reply:
-                    case Delta():
-                        yield msgspec.structs.replace(reply, text=sanitize(reply.text))
                     case Evaluated():
                         yield reply
+                    case Delta():
+                        text = sanitize(reply.text)
+                        as_generated = as_generated and text == reply.text
+                        if text:
+                            yield msgspec.structs.replace(reply, text=text)
                     case Finished():
-                        done = True
                         self._running = None
-                        yield reply
+                        # Tokens that spell more than the person was shown are no history to go on from.
+                        yield reply if as_generated else msgspec.structs.replace(reply, tokens=None)
                         return
                     case Overflow():
-                        done = True
                         raise Overfull(reply)
                     case Failed():
-                        done = True
                         raise _error(reply)
-                    case _:
-                        raise self._broken()
-        except WorkerError:
-            done = True
-            raise
         finally:
             self._running = None
-            if not done:
+            if answering and process is self._process:
                 self._stop_and_drain(request.id)
 
     def cancel(self) -> None:
-        """Stop the reply that is being generated, if one is; its text so far is kept by whoever reads it."""
-        if self._running is not None:
-            self._tell_to_stop(self._running)
+        """Stop the reply that is being generated, if one is; its text so far is kept by whoever reads it.
+
+        While a question waits for the model to be loaded, the loading is given up: it can't be interrupted.
+        """
+        running, process = self._running, self._process
+        if running is not None:
+            self._tell_to_stop(running)
+        elif self._loading and process is not None:
+            self._ended_because = "it was stopped while it loaded the model"
+            process.kill()
 
     def _tell_to_stop(self, request_id: int) -> None:
         process = self._process
-        with contextlib.suppress(WorkerDied):
-            self._send(Cancel(request_id))
+        with contextlib.suppress(BrokenPipeError):  # who reads its answers finds out
+            self._write(Cancel(request_id))
 
         def insist() -> None:
             if self._running == request_id and process is self._process and process is not None:
+                self._ended_because = "it didn't stop when it was told to"
                 process.kill()
 
         timer = threading.Timer(_STOP_WITHIN_S, insist)
@@ -245,16 +267,29 @@ class Inference:
 
     def _send(self, message: Request) -> None:
         try:
-            with self._writing:
-                self._writer.write(message)
-        except (BrokenPipeError, ValueError) as error:
+            self._write(message)
+        except BrokenPipeError as error:
             raise self._broken() from error
+        except FrameError:  # too large: nothing was written
+            raise
+        except BaseException:  # an interrupt, perhaps in the middle of a frame
+            self._discard()
+            raise
+
+    def _write(self, message: Request) -> None:
+        with self._writing:
+            if self._writer is None:
+                raise BrokenPipeError
+            self._writer.write(message)
 
     def _receive(self) -> Reply:
         try:
             reply = self._reader.read()
-        except FrameError as error:
+        except (FrameError, OSError) as error:
             raise self._broken() from error
+        except BaseException:  # an interrupt: what came next would be read out of step
+            self._discard()
+            raise
         if reply is None:
             raise self._broken()
         return reply
@@ -266,14 +301,17 @@ class Inference:
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(timeout=0.5)
-                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
             self._stderr.seek(0)
             detail = sanitize(self._stderr.read()[-400:].decode("utf-8", "replace")).strip().splitlines()
             if detail:
                 how += f": {detail[-1]}"
         self._discard()
+        message = f"The inference worker ended unexpectedly ({how})."
+        if self._ended_because:
+            message = f"The inference worker was ended: {self._ended_because}."
         return WorkerDied(
-            f"The inference worker ended unexpectedly ({how}).",
+            message,
             hint="Nothing that was said is lost; ask again and it is started anew.",
         )
 
@@ -284,6 +322,8 @@ class Inference:
         if process.poll() is None:
             process.kill()
         process.wait()
+        with self._writing:  # a thread that cancels must never write to what may be another file by then
+            self._writer = None
         for pipe in (process.stdin, process.stdout, self._stderr):
             if pipe is not None:
                 pipe.close()
@@ -318,6 +358,10 @@ def usable_cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
+def _signal_name(number: int) -> str:
+    return next((known.name for known in signal.Signals if known == number), str(number))  # real-time ones vary
+
+
 def _free_memory() -> int:
     import psutil
 
@@ -329,7 +373,8 @@ def _error(failed: Failed) -> ModelError | Unconfined | WorkerError:
     match failed.kind:
         case "model":
             return ModelRefused(
-                f"llama.cpp can't load this model: {message}.", hint="`claw model verify` checks the file's digest."
+                f"llama.cpp can't load this model: {message}.",
+                hint="It may be damaged, or too new for this llama.cpp: get it again, or choose another.",
             )
         case "memory":
             return ModelTooLarge(

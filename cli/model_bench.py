@@ -50,7 +50,7 @@ def run_bench(name: str | None, console: Console, *, as_json: bool) -> int:
     else:
         print(
             f"{found['model']}: reads {found['prompt_tokens_per_second']} and writes "
-            f"{found['reply_tokens_per_second']} tokens a second, loads in {found['load_s']} s, takes {size(runs[-1].peak_memory)}, "
-            f"window {ready.context:,} tokens."
+            f"{found['reply_tokens_per_second']} tokens a second, loads in {found['load_s']} s, "
+            f"takes {size(runs[-1].peak_memory)}, window {ready.context:,} tokens."
         )
     return 0

@@ -138,6 +138,7 @@ class Conversations:
         Raises:
             NotFound: none, or more than one.
         """
+        wanted = _bindable(wanted)
 
         def query(connection: Connection) -> list[Row]:
             exact = connection.execute(f"{_SESSION} WHERE s.id = ?", (wanted,)).fetchall()
@@ -177,15 +178,24 @@ class Conversations:
         """Remove a session with all its messages, attachments, provenance and index entries."""
 
         def remove(connection: Connection) -> None:
-            # One by one: the full-text triggers run for rows deleted here, whatever the cascade's order.
-            connection.execute("DELETE FROM messages WHERE session_id = ?", (session_id,))
+            rows = connection.execute(
+                "SELECT id FROM messages WHERE session_id = ? ORDER BY n DESC", (session_id,)
+            ).fetchall()
+            _delete_leaves_first(connection, rows)
             connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
 
         self._database.write(remove)
 
     def fork(self, session_id: SessionId, at: MessageId | None, title: str) -> Session:
-        """Copy the path that ends at a message (the head, if none is named) into a session of its own."""
-        return self.start_with(self.path(session_id, at), title, self.find(session_id).system_prompt)
+        """Copy the path that ends at a message (the head, if none is named) into a session of its own.
+
+        Raises:
+            NotFound: no such session, or no such message in it.
+        """
+        path = self.path(session_id, at)
+        if at is not None and not path:
+            raise NotFound(f"There is no message {at!r} in this session.", hint="`claw chat show` shows them.")
+        return self.start_with(path, title, self.find(session_id).system_prompt)
 
     def start_with(self, path: Sequence[Message], title: str, system_prompt: str) -> Session:
         """Begin a session with copies of messages, oldest first, each the parent of the next."""
@@ -274,7 +284,18 @@ class Conversations:
             ).fetchone()
             if row is None:
                 return
-            connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+            rows = connection.execute(
+                """
+                WITH RECURSIVE below (mid, depth) AS (
+                    SELECT ?, 0
+                    UNION ALL
+                    SELECT m.id, depth + 1 FROM below JOIN messages m ON m.parent_id = below.mid
+                )
+                SELECT mid FROM below ORDER BY depth DESC
+                """,
+                (message_id,),
+            ).fetchall()
+            _delete_leaves_first(connection, rows)
             connection.execute(
                 "UPDATE sessions SET head = ? WHERE id = ? "
                 "AND (head IS NULL OR NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = head))",
@@ -333,12 +354,13 @@ class Conversations:
 
     def search(self, words: str, limit: int = 20) -> list[Hit]:
         """Messages that hold all the words (the last may be a beginning), best match first."""
-        terms = words.replace("\x00", " ").split()
+        terms = _bindable(words).replace("\x00", " ").split()
         if not terms:
             return []
-        # Quoted, so that nothing a person types is read as FTS5 query syntax.
+        # Quoted, so that nothing a person types is read as FTS5 query syntax. Side by side means AND, but passes
+        # over a term without a letter or digit, which a written AND would look for in vain.
         quoted = ['"' + term.replace('"', '""') + '"' for term in terms]
-        query = " AND ".join(quoted) + "*"
+        query = " ".join(quoted) + "*"
         rows = self._database.read(
             lambda c: c.execute(
                 """
@@ -366,6 +388,12 @@ class Conversations:
                 ).rowcount
             )
         )
+
+
+def _delete_leaves_first(connection: Connection, rows: Sequence[Row]) -> None:
+    # From the root, the cascade would nest once per message, and SQLite ends it at a thousand.
+    for row in rows:
+        connection.execute("DELETE FROM messages WHERE id = ?", row)
 
 
 def _insert(connection: Connection, message: Message) -> None:
@@ -420,6 +448,11 @@ def _with_parts(connection: Connection, row: Row) -> Message:
 def _generation(row: Row) -> Generation:
     sampling = msgspec.json.decode(row[3], type=dict[str, object])
     return Generation(row[0], row[1], row[2], sampling, *row[4:])
+
+
+def _bindable(text: str) -> str:
+    # Arguments of a command that weren't UTF-8 hold lone surrogates, which SQLite refuses.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _new_id(length: int) -> str:

@@ -8,6 +8,7 @@ through one thread; several processes are kept apart by SQLite's own locks.
 
 import contextlib
 import importlib.resources
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -26,6 +27,7 @@ APPLICATION_ID = 0x4F434C57  # "OCLW"
 _PLAINTEXT_MAGIC = b"SQLite format 3\x00"
 _MEMORY = Path(":memory:")
 _BUSY_TIMEOUT_MS = 10_000
+_SHARED_MEMORY_STEP = 32 * 1024  # SQLite's -shm file grows by this
 
 # SQLite result codes (https://www.sqlite.org/rescode.html); the low byte is the primary code.
 _FULL, _CORRUPT, _NOTADB, _READONLY, _IOERR, _CANTOPEN, _BUSY = 13, 11, 26, 8, 10, 14, 5
@@ -193,7 +195,7 @@ def _guarded(work: Callable[[], Result], path: Path) -> Result:
     except sqlcipher3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         primary = code & 0xFF if isinstance(code, int) else _code_from_text(str(error))
-        if primary == _FULL:
+        if primary == _FULL or (primary == _IOERR and _has_no_room(path)):
             raise DiskFull(
                 f"The disk that holds {path} is full.",
                 hint="Free some room and try again; nothing that was saved before is lost.",
@@ -215,6 +217,15 @@ def _guarded(work: Callable[[], Result], path: Path) -> Result:
         raise VaultError(f"The vault's database refused: {error}.") from error
 
 
+def _has_no_room(path: Path) -> bool:
+    # A -shm file that can't grow is reported as an I/O error, whatever the reason was.
+    try:
+        status = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < _SHARED_MEMORY_STEP
+
+
 def _code_from_text(text: str) -> int | None:
     # sqlcipher3 0.6 gives its exceptions no result code; these texts are SQLite's own, fixed in sqlite3ErrStr().
     known = {
@@ -223,6 +234,7 @@ def _code_from_text(text: str) -> int | None:
         "file is not a database": _NOTADB,
         "attempt to write a readonly database": _READONLY,
         "unable to open database file": _CANTOPEN,
+        "disk I/O error": _IOERR,
         "database is locked": _BUSY,
     }
     return known.get(text)

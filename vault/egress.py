@@ -9,6 +9,7 @@ No other module of the device imports a network client; `tests/vault/test_egress
 
 import contextlib
 import http.cookiejar
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Egress", "Purpose", "Request", "Transfer"]
 
+_HOST = re.compile(r"[a-z0-9._:-]+", re.ASCII | re.IGNORECASE)
 _MAX_HOPS = 5
 _TRIES_WITHOUT_PROGRESS = 5
 _FIRST_PAUSE_S = 0.25
-_CHUNK_BYTES = 256 * 1024
+_TRY_AGAIN = "Check the network and run the same command again; what has arrived is kept."
 
 # Not the version, not the system: who we are is nobody's business beyond what a server's log needs.
 _USER_AGENT = "openclaw-core"
@@ -110,7 +112,8 @@ class Egress:
     def _attempt(self, request: Request, transfer: Transfer) -> None:
         with self._exchange("GET", request, transfer.headers(), follow=request.redirects) as response:
             if transfer.begin(_answer(response)):
-                for chunk in response.iter_raw(_CHUNK_BYTES):
+                # As they arrive: gathered into larger chunks, the last ones would be lost with the connection.
+                for chunk in response.iter_raw():
                     transfer.write(chunk)
                 transfer.end()
 
@@ -123,18 +126,18 @@ class Egress:
         sent = {**headers, **_authorization(request.token)}
         origin = _origin(url)
         for _ in range(_MAX_HOPS + 1):
-            with _translated(url.host):
+            with _translated(_host(url)):
                 response = self._client.send(self._client.build_request(method, url, headers=sent), stream=True)
             with contextlib.closing(response):
                 if not (follow and response.has_redirect_location):
-                    with _translated(url.host):
+                    with _translated(_host(url)):
                         yield response
                     return
                 url = _destination(_location(response))
                 if _origin(url) != origin:
                     # For good: a later hop back to the first origin was chosen by somebody else.
                     sent = dict(headers)
-        raise EgressRefused(f"{url.host} redirects more than {_MAX_HOPS} times; the request was given up.")
+        raise EgressRefused(f"{_host(url)} redirects more than {_MAX_HOPS} times; the request was given up.")
 
     def close(self) -> None:
         """Close the connections."""
@@ -156,7 +159,9 @@ def _client(settings: NetworkSettings) -> "httpx.Client":
     # A jar that takes no cookie: a server can't recognise this device from one request to the next.
     jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     try:
-        proxy = httpx.Proxy(settings.proxy, ssl_context=context) if settings.proxy else None
+        proxy = httpx.Proxy(settings.proxy) if settings.proxy else None
+        if proxy and proxy.url.scheme == "https":
+            proxy = httpx.Proxy(settings.proxy, ssl_context=context)
         return httpx.Client(
             verify=context,
             trust_env=False,
@@ -183,18 +188,23 @@ def _destination(address: "str | httpx.URL") -> "httpx.URL":
         url = httpx.URL(address)
     except httpx.InvalidURL:
         raise EgressRefused("The address isn't a valid URL.", hint="It looks like https://HOST/FILE.") from None
-    if url.scheme != "https" or not url.host:
+    if url.scheme != "https" or not _HOST.fullmatch(_host(url)):
         raise EgressRefused(
-            f"Only https addresses are asked, and this one begins with {url.scheme or 'nothing'}:.",
-            hint="Nothing was sent. Use an https:// address.",
+            "Only addresses of the form https://HOST/… are asked; nothing was sent.",
+            hint="Use an https:// address.",
         )
     if url.userinfo:
-        raise EgressRefused(f"The address of {url.host} carries a user name or password; nothing was sent.")
+        raise EgressRefused(f"The address of {_host(url)} carries a user name or password; nothing was sent.")
     return url
 
 
+def _host(url: "httpx.URL") -> str:
+    # In ASCII, as it is resolved: letters of other scripts could pass for another host on a screen.
+    return url.raw_host.decode("ascii")
+
+
 def _origin(url: "httpx.URL") -> str:
-    return f"{url.host}:{url.port or 443}"
+    return f"{_host(url)}:{url.port or 443}"
 
 
 def _authorization(token: str) -> dict[str, str]:
@@ -213,14 +223,14 @@ def _location(response: "httpx.Response") -> "httpx.URL":
     try:
         return response.url.join(response.headers["location"])
     except httpx.InvalidURL:
-        raise EgressError(f"{response.url.host} redirects to something that is no address.") from None
+        raise EgressError(f"{_host(response.url)} redirects to something that is no address.") from None
 
 
 def _answer(response: "httpx.Response") -> Answer:
     return Answer(
         status=response.status_code,
         headers={name.lower(): value for name, value in response.headers.items()},
-        host=response.url.host,
+        host=_host(response.url),
         origin=_origin(response.url),
         location=str(_location(response)) if response.has_redirect_location else "",
     )
@@ -245,9 +255,6 @@ def _translated(host: str) -> Iterator[None]:
         raise Broken(f"The connection to {host} broke.", hint=_TRY_AGAIN) from error
     except httpx.HTTPError as error:
         raise EgressError(f"The request to {host} failed ({type(error).__name__}).") from error
-
-
-_TRY_AGAIN = "Check the network and run the same command again; what has arrived is kept."
 
 
 def _connect_error(error: Exception, host: str) -> EgressError:

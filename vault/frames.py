@@ -51,7 +51,7 @@ class FrameReader(Generic[Message]):
             raise FrameError("The stream ended inside a frame.")
         try:
             return self._decoder.decode(body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FrameError("A frame is no message of this protocol.") from error
 
     def _exactly(self, count: int) -> bytes | None:

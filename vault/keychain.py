@@ -4,6 +4,7 @@
 accepted class is imported by name and asked directly.
 """
 
+import contextlib
 import importlib
 import sys
 import threading
@@ -20,9 +21,10 @@ SERVICE = "openclaw-core"
 _ANSWER_WITHIN_S = 10.0
 """A session bus that accepts a call and never answers must not hang the app."""
 
+_FREEDESKTOP = "Secret Service"
 _ACCEPTED: dict[str, tuple[tuple[str, str, str], ...]] = {
     "linux": (
-        ("keyring.backends.SecretService", "Keyring", "Secret Service"),
+        ("keyring.backends.SecretService", "Keyring", _FREEDESKTOP),
         ("keyring.backends.kwallet", "DBusKeyring", "KWallet"),
     ),
     "darwin": (("keyring.backends.macOS", "Keyring", "macOS Keychain"),),
@@ -69,6 +71,8 @@ class SystemKeychain:
 
     def __init__(self) -> None:
         self._backend, self.name = _within(_find)
+        if self.name == _FREEDESKTOP:
+            _within(_refuse_if_locked)
 
     def get(self, account: str) -> str | None:
         """The secret of an account, or `None`.
@@ -77,11 +81,11 @@ class SystemKeychain:
             KeychainLocked: it was locked since.
             KeychainError: it refused, or did not answer in time.
         """
-        return _within(lambda: self._backend.get_password(SERVICE, account))
+        return self._ask(lambda: self._backend.get_password(SERVICE, account))
 
     def set(self, account: str, secret: str) -> None:
         """Store a secret, replacing the account's old one; errors as in `get`."""
-        _within(lambda: self._backend.set_password(SERVICE, account, secret))
+        self._ask(lambda: self._backend.set_password(SERVICE, account, secret))
 
     def delete(self, account: str) -> None:
         """Remove an account's secret, if there is one; errors as in `get`."""
@@ -90,7 +94,15 @@ class SystemKeychain:
             if self._backend.get_password(SERVICE, account) is not None:
                 self._backend.delete_password(SERVICE, account)
 
-        _within(remove)
+        self._ask(remove)
+
+    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        def call() -> Answer:
+            if self.name == _FREEDESKTOP:
+                _refuse_if_locked()
+            return ask()
+
+        return _within(call)
 
 
 def _find() -> tuple[_Backend, str]:
@@ -100,8 +112,6 @@ def _find() -> tuple[_Backend, str]:
             _ = keyring_class.priority  # raises RuntimeError where this kind of keychain doesn't answer
         except (ImportError, AttributeError, RuntimeError):
             continue
-        if class_name == "Keyring" and module_name.endswith("SecretService"):
-            _refuse_if_locked()
         return cast(_Backend, keyring_class()), name
     raise NoKeychain(
         "No keychain answers in this session.",
@@ -113,13 +123,17 @@ def _refuse_if_locked() -> None:
     # keyring would raise a prompt on the desktop and wait for it; here we only ask whether it is open.
     import secretstorage
 
-    bus = secretstorage.dbus_init()
-    try:
-        collection = secretstorage.get_default_collection(bus)
-        if collection.is_locked():
-            raise _locked()
-    finally:
-        bus.close()
+    # For the same reason not by get_default_collection(), which offers to make one where there is none.
+    with contextlib.closing(secretstorage.dbus_init()) as bus:
+        try:
+            locked = secretstorage.Collection(bus).is_locked()
+        except secretstorage.ItemNotFoundException:
+            raise NoKeychain(
+                "The Secret Service holds no keyring yet.",
+                hint="Make a default one (log in to the desktop, or open its manager), or use the passphrase.",
+            ) from None
+    if locked:
+        raise _locked()
 
 
 def _locked() -> KeychainLocked:

@@ -39,6 +39,7 @@ VERSION = 1
 BACKUP_SUFFIX = ".backup"
 _FORMAT = "openclaw-core/keyslots"
 _MAX_BYTES = 1 << 20
+_MAX_SLOTS = 32
 _NONCE_BYTES = 12
 _SALT_BYTES = 16
 
@@ -79,7 +80,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     vault: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     epoch: Annotated[int, Meta(ge=1)]
-    slots: Annotated[list[Slot], Meta(min_length=1, max_length=32)]
+    slots: Annotated[list[Slot], Meta(min_length=1, max_length=_MAX_SLOTS)]
     mac: Base64
 
 
@@ -103,8 +104,8 @@ class Keyslots:
         """Read the file. What it says is proven only by opening a slot.
 
         Raises:
-            NoVault: there is no such file.
-            KeyslotsDamaged: it isn't a keyslots file.
+            NoVault: there is no such file, nor the folder of a vault.
+            KeyslotsDamaged: it is missing from the vault's folder, or isn't a keyslots file.
             VersionTooNew: a newer version wrote it.
         """
         mend = f"Put a good copy in its place: cp '{path}{BACKUP_SUFFIX}' '{path}'"
@@ -114,6 +115,10 @@ class Keyslots:
         except FileNotFoundError:
             if path.with_name(path.name + BACKUP_SUFFIX).exists():
                 raise KeyslotsDamaged(f"{path} is missing.", hint=mend) from None
+            if path.parent.exists():
+                raise KeyslotsDamaged(
+                    f"{path} is missing, and without it nothing opens the vault.", hint="Restore it from a backup."
+                ) from None
             raise NoVault("There is no vault here yet.", hint="Start `claw`, or run `claw vault init`.") from None
         except OSError as error:
             raise KeyslotsDamaged(f"{path} can't be read: {error.strerror}.") from error
@@ -134,6 +139,8 @@ class Keyslots:
                     f"{described} was written by a newer version of OpenClaw Core.", hint="Update this one."
                 )
             file = msgspec.json.decode(data, type=_File)
+            if file.version != VERSION:
+                raise ValueError("there was never such a version")
             slots = tuple(file.slots)
             if len({slot.id for slot in slots}) != len(slots):
                 raise ValueError("two slots share an id")
@@ -206,7 +213,10 @@ class Keyslots:
 
         Raises:
             KeychainError: the keychain didn't keep it.
+            VaultError: the file is full of slots.
         """
+        if len(self.slots) >= _MAX_SLOTS:
+            raise VaultError(f"This vault has {_MAX_SLOTS} slots already, and no file holds more.")
         slot_id = secrets.token_hex(4)
         account = f"vault {self.vault_id[:12]} slot {slot_id}"
         kek = secrets.token_bytes(KEY_BYTES)
@@ -246,12 +256,20 @@ class Keyslots:
         except InvalidTag:
             return None
         master = MasterKey(secret, self.vault_id)
+        self.prove(master)
+        return master
+
+    def prove(self, master: MasterKey) -> None:
+        """Check that these are the slots that the holder of the master key wrote.
+
+        Raises:
+            KeyslotsDamaged: somebody else changed them.
+        """
         if not hmac.compare_digest(self._mac, master.authenticate("keyslots", self._encoded(b""))):
             raise KeyslotsDamaged(
                 "keyslots.json was changed by something else than this vault.",
                 hint=f"Compare it with keyslots.json{BACKUP_SUFFIX} beside it, and put the good copy back.",
             )
-        return master
 
 
 def _wrap_passphrase(master: MasterKey, passphrase: str, cost: KdfCost) -> PassphraseSlot:

@@ -9,7 +9,7 @@ import msgspec
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Meta
 
-from vault.errors import DatabaseDamaged, PassphraseFileRefused
+from vault.errors import PassphraseFileRefused, VaultError
 from vault.keys import KEY_BYTES
 
 __all__ = ["DEFAULT_COST", "MIN_LENGTH", "KdfCost", "read_passphrase_file", "stretch"]
@@ -18,6 +18,8 @@ MIN_LENGTH = 8
 """Shortest passphrase accepted for a new slot, in characters."""
 
 _MAX_FILE_BYTES = 4096
+_MOST_WORK_KIB = 16 * 2**20
+"""Most memory times passes of one slot: half a minute of work."""
 
 
 class KdfCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +30,12 @@ class KdfCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lanes: Annotated[int, Meta(ge=1, le=64)]
     name: Literal["argon2id"] = "argon2id"
 
+    def __post_init__(self) -> None:
+        if self.memory_kib < 8 * self.lanes:
+            raise ValueError("Argon2 takes at least 8 KiB a lane")
+        if self.memory_kib * self.iterations > _MOST_WORK_KIB:
+            raise ValueError("no vault of ours costs that much")
+
 
 DEFAULT_COST = KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4)
 """256 MiB and three passes: about a second on a laptop, and as long for each guess of a thief's."""
@@ -37,20 +45,22 @@ def stretch(passphrase: str, salt: bytes, cost: KdfCost) -> bytes:
     """The 32-byte key of a passphrase.
 
     Raises:
-        DatabaseDamaged: the stored parameters are none that Argon2id takes.
-        MemoryError: there is less free memory than the cost asks for.
+        VaultError: there is less free memory than the cost asks for.
     """
+    kdf = Argon2id(
+        salt=salt,
+        length=KEY_BYTES,
+        iterations=cost.iterations,
+        lanes=cost.lanes,
+        memory_cost=cost.memory_kib,
+    )
     try:
-        kdf = Argon2id(
-            salt=salt,
-            length=KEY_BYTES,
-            iterations=cost.iterations,
-            lanes=cost.lanes,
-            memory_cost=cost.memory_kib,
-        )
-    except ValueError as error:
-        raise DatabaseDamaged(f"A passphrase slot has impossible parameters: {error}.") from error
-    return kdf.derive(passphrase.encode("utf-8"))
+        return kdf.derive(passphrase.encode("utf-8"))
+    except MemoryError:
+        raise VaultError(
+            f"There isn't enough free memory to try the passphrase: that takes {cost.memory_kib // 1024} MiB.",
+            hint="Close other programs and try again.",
+        ) from None
 
 
 def read_passphrase_file(path: Path) -> str:

@@ -15,6 +15,7 @@ _FORBIDDEN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb"  # zero-width, invisible and annotation characters
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # invisible controls of shorthand and musical notation
     "\U000e0000-\U000e0fff"  # tags and variation selectors that carry invisible text
     "]"
 )

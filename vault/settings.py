@@ -170,10 +170,14 @@ def set_setting(path: Path, name: str, text: str) -> object:
         document = tomlkit.parse(source)
     except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
         raise SettingsError(f"{path} can't be read as TOML; mend it with `claw config edit`.") from error
-    if section not in document:
-        document[section] = tomlkit.table()
-    document[section][key] = value
-    data = tomlkit.dumps(document).encode()
+    table: Any = document.setdefault(section, tomlkit.table())
+    if not isinstance(table, dict):
+        raise SettingsError(f"{path}: [{section}] must be a table.", hint="Mend it with `claw config edit`.")
+    table[key] = value
+    try:
+        data = tomlkit.dumps(document).encode("utf-8")
+    except UnicodeEncodeError:
+        raise SettingsError(f"The value for {name} is not UTF-8 text.") from None
     settings = _parse(data, path)
     make_private_folder(path.parent)
     replace_file(path, data)
@@ -196,7 +200,7 @@ def _nearest(name: str, names: list[str]) -> str:
 def _parse(data: bytes, path: Path) -> Settings:
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(
             f"{path} isn't valid TOML: {error}.", hint="Mend it with `claw config edit`."
         ) from error

@@ -1,6 +1,7 @@
 """The vault as the rest of the assistant sees it: made once, opened by one of its slots, closed again."""
 
 import contextlib
+import errno
 import secrets
 import shutil
 from types import TracebackType
@@ -8,11 +9,11 @@ from types import TracebackType
 from vault.conversations import Conversations
 from vault.database import Database
 from vault.durable import make_private_folder, storage_error, sync_folder
-from vault.errors import KeyslotsDamaged, VaultError, VaultExists
+from vault.errors import KeychainError, KeyslotsDamaged, VaultError, VaultExists
 from vault.home import Home
 from vault.keychain import Keychain
 from vault.keys import MasterKey, new_vault_id
-from vault.keyslots import Keyslots
+from vault.keyslots import KeychainSlot, Keyslots
 from vault.model_store import ModelStore
 from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
 
@@ -62,12 +63,12 @@ class Vault:
             raise VaultError(f"A passphrase needs at least {MIN_LENGTH} characters; a few random words are best.")
         if home.vault.exists():
             raise VaultExists(f"A vault already lies in {home.vault}.", hint="`claw status` says more.")
+        master = MasterKey.generate(new_vault_id())
+        slots = Keyslots.first(master, passphrase, cost)
         make_private_folder(home.data)
         staging = home.data / f".vault.{secrets.token_hex(6)}.new"
         make_private_folder(staging)
-        master = MasterKey.generate(new_vault_id())
         try:
-            slots = Keyslots.first(master, passphrase, cost)
             if keychain is not None:
                 slots = slots.with_keychain(master, keychain)
             slots.write(staging / home.keyslots.name)
@@ -76,11 +77,15 @@ class Vault:
             try:
                 staging.rename(home.vault)
             except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
+                    raise VaultExists(f"A vault already lies in {home.vault}.") from error
                 raise storage_error(error, home.vault) from error
-            sync_folder(home.data)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
+            if keychain is not None:
+                _take_back(keychain, slots)
             raise
+        sync_folder(home.data)
         return cls._opened(home, master, "new")
 
     @classmethod
@@ -112,11 +117,12 @@ class Vault:
 
         Raises:
             KeychainError: the keychain did not keep the key; the slots are unchanged.
-            KeyslotsDamaged: the slots on disk aren't this vault's any more.
+            KeyslotsDamaged: the slots on disk aren't those that this vault wrote.
         """
         slots = Keyslots.read(self.home.keyslots)
         if slots.vault_id != self._master.vault_id:
             raise KeyslotsDamaged("keyslots.json belongs to another vault.")
+        slots.prove(self._master)  # or we would vouch for what somebody else put there
         slots.with_keychain(self._master, keychain).write(self.home.keyslots)
 
     def integrity_errors(self) -> list[str]:
@@ -136,3 +142,11 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _take_back(keychain: Keychain, slots: Keyslots) -> None:
+    """Leave no key behind in the keychain for a vault that wasn't made."""
+    for slot in slots.slots:
+        if isinstance(slot, KeychainSlot):
+            with contextlib.suppress(KeychainError):
+                keychain.delete(slot.account)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from agent.models.gguf import GgufHeader, read_header
     from agent.models.hub import DEFAULT_ENDPOINT, Hub
     from agent.models.pull import Pull, pull_model
-    from agent.models.refusals import RequestRefused
     from agent.models.source import checked_sha256, parse_source
     from agent.models.weights import Progress
 
@@ -31,7 +30,6 @@ __all__ = [
     "Progress",
     "Pull",
     "Registered",
-    "RequestRefused",
     "checked_sha256",
     "parse_source",
     "pull_model",
@@ -50,7 +48,6 @@ _HOMES = {
     "Progress": "weights",
     "Pull": "pull",
     "Registered": "catalogue",
-    "RequestRefused": "refusals",
     "checked_sha256": "source",
     "parse_source": "source",
     "pull_model": "pull",

@@ -4,18 +4,16 @@ import difflib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
-from agent.errors import ModelRefused
+from agent.errors import ModelRefused, RequestRefused
 from agent.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_file
 from agent.models.folder import ModelsFolder
 from agent.models.gguf import GgufHeader, read_header
 from agent.models.names import checked_name, name_from_file
-from agent.models.refusals import RequestRefused
+from agent.models.open_model import OpenModel
 from agent.models.weights import Progress, copy_weights, open_weights, require_room, sha256_of
 from vault.durable import make_private_folder
 from vault.errors import NotFound, NoVault
@@ -30,35 +28,6 @@ Probe = Callable[[int], object]
 
 _RACY_NS = 2 * 10**9
 """A file changed this shortly before its check may have been changed again within the same tick of its clock."""
-
-
-@dataclass(slots=True)
-class OpenModel:
-    """A verified model, open for reading. Close it, or use it in a `with` block.
-
-    Attributes:
-        record: What it is.
-        path: Where it was found; what `descriptor` reads was verified, what lies there later was not.
-        descriptor: Open for reading.
-    """
-
-    record: ModelRecord
-    path: Path
-    descriptor: int
-
-    def close(self) -> None:
-        """Close the descriptor. Closing twice does nothing."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def __enter__(self) -> "OpenModel":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -184,7 +153,7 @@ class Catalogue:
 
         Args:
             staged: Where it lies; gone when this returns, untouched when this raises.
-            descriptor: The same file, open for reading.
+            descriptor: The same file, held open.
             name: A name from `free_name`.
             sha256: Digest of the file.
             source: Where it came from.
@@ -195,8 +164,7 @@ class Catalogue:
             RequestRefused: the name was taken in the meantime.
             VaultError: it can't be moved or registered.
         """
-        header = read_header(descriptor)
-        probe(descriptor)
+        header = _tried(staged, descriptor, probe)
         record = ModelRecord(
             name=name,
             file=f"{name}.gguf",
@@ -268,6 +236,19 @@ class Catalogue:
         if self._store is None:
             raise NoVault("There is no vault to register a model in.", hint="`claw vault init` makes one.")
         return self._store
+
+
+def _tried(path: Path, descriptor: int, probe: Probe) -> GgufHeader:
+    """Read the header and load the model for a trial, through a descriptor that can't write."""
+    reading = open_weights(path)
+    try:
+        if not os.path.samestat(os.fstat(reading), os.fstat(descriptor)):
+            raise ModelRefused("The file was replaced while it was checked; nothing was registered.")
+        header = read_header(reading)
+        probe(reading)
+        return header
+    finally:
+        os.close(reading)
 
 
 def _state(descriptor: int, sha256: str, checked_ns: int) -> FileCheck:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from agent.models.refusals import RequestRefused
+from agent.errors import RequestRefused
 from agent.models.source import HubFile, is_https
 from vault.egress import Answer, Egress, Purpose, Request
 from vault.errors import EgressError

@@ -2,8 +2,8 @@
 
 import re
 
+from agent.errors import RequestRefused
 from agent.models.embedded import EMBEDDED_NAME
-from agent.models.refusals import RequestRefused
 
 __all__ = ["checked_name", "name_from_file"]
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.errors import ModelError
+from agent.errors import ModelError, RequestRefused
 from agent.models.catalogue import Catalogue, Probe, Registered
 from agent.models.hub import Hub
-from agent.models.refusals import RequestRefused
 from agent.models.source import HubFile, Source, WebFile
 from agent.models.weights import Progress, require_room, sha256_of
 from vault.durable import make_private_folder, storage_error

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from agent.models.refusals import RequestRefused
+from agent.errors import RequestRefused
 
 __all__ = ["HubFile", "Source", "WebFile", "checked_sha256", "is_https", "parse_source"]
 

@@ -1,12 +1,14 @@
 """The worker's process: reads requests in one thread, works in the other, and ends with its parent."""
 
+import contextlib
 import os
 import queue
 import resource
 import threading
 from typing import TYPE_CHECKING
 
-from agent.worker.protocol import Cancel, Failed, Generate, Reply, Request, Setup
+from agent.worker.protocol import PROTOCOL, Cancel, Failed, Generate, Reply, Request, Setup
+from vault.errors import FrameError
 from vault.frames import FrameReader, FrameWriter
 
 if TYPE_CHECKING:
@@ -24,8 +26,16 @@ def main() -> None:
     reader: FrameReader[Request] = FrameReader(requests, Request)  # type: ignore[arg-type]
     writer: FrameWriter[Reply] = FrameWriter(replies)
     setup = reader.read()
-    if isinstance(setup, Setup):
+    if not isinstance(setup, Setup):
+        return
+    if setup.protocol != PROTOCOL:
+        writer.write(Failed(0, "internal", "it comes from another version of this program; install it again"))
+        return
+    _go_first()
+    try:
         _serve(setup, reader, writer)
+    except MemoryError:  # so little that not even what llama.cpp needs could be imported
+        writer.write(Failed(0, "memory", f"a worker takes more than {setup.memory_limit // 2**20} MiB"))
 
 
 def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply]) -> None:
@@ -46,7 +56,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         writer.write(Failed(0, "model", str(error)))
         return
     except (OutOfMemory, MemoryError) as error:
-        writer.write(Failed(0, "memory", str(error)))
+        writer.write(Failed(0, "memory", str(error) or "the model can't be loaded into it"))
         return
     writer.write(engine.ready)
     inbox: queue.SimpleQueue[Generate] = queue.SimpleQueue()
@@ -55,7 +65,10 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
 
     def listen() -> None:
         while True:
-            message = reader.read()
+            try:
+                message = reader.read()
+            except FrameError:
+                os._exit(1)
             if isinstance(message, Generate):
                 inbox.put(message)
             elif isinstance(message, Cancel):
@@ -89,7 +102,13 @@ def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> 
     except SchemaFailed as error:
         writer.write(Failed(request.id, "schema", str(error)))
     except (OutOfMemory, MemoryError) as error:
-        writer.write(Failed(request.id, "memory", str(error)))
+        writer.write(Failed(request.id, "memory", str(error) or "the prompt can't be held in it"))
+
+
+def _go_first() -> None:
+    """Should the machine run out of memory, it is this process that goes, not one of the person's."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
 
 
 def _confine() -> str:

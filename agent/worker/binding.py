@@ -7,8 +7,8 @@ worker doesn't need. So the package is entered by its low-level module alone.
 import ctypes
 import importlib
 import importlib.util
+import os
 import sys
-import types
 from typing import Any
 
 __all__ = ["abort_when_set", "last_error", "llama", "open_stream"]
@@ -16,11 +16,9 @@ __all__ = ["abort_when_set", "last_error", "llama", "open_stream"]
 
 def _load() -> Any:  # noqa: ANN401  the bindings are untyped
     spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.submodule_search_locations is None:
+    if spec is None:
         raise ImportError("llama-cpp-python is not installed")
-    package = types.ModuleType("llama_cpp")
-    package.__path__ = list(spec.submodule_search_locations)
-    sys.modules.setdefault("llama_cpp", package)
+    sys.modules.setdefault("llama_cpp", importlib.util.module_from_spec(spec))  # made, not run
     return importlib.import_module("llama_cpp.llama_cpp")
 
 
@@ -58,6 +56,8 @@ def open_stream(descriptor: int) -> ctypes.c_void_p:
     Raises:
         OSError: the descriptor can't be read.
     """
+    # The position is shared with whoever else holds the open file: a worker before this one, the digest's reader.
+    os.lseek(descriptor, 0, os.SEEK_SET)
     stream = _libc.fdopen(descriptor, b"rb")
     if not stream:
         raise OSError("the model's descriptor can't be read")

@@ -29,7 +29,8 @@ from agent.worker.vocabulary import Vocabulary
 __all__ = ["Engine", "LoadFailed", "OutOfMemory"]
 
 _BATCH = 512
-_FIRST_WINDOW = 2048
+_TOKEN_BYTES = 4
+_FIRST_WINDOW = 1024
 _SMALLEST_WINDOW = 512
 _WORKING_MEMORY = 160 * 2**20  # the interpreter, llama.cpp's compute buffers and the vocabulary, measured
 _SHOW_EVERY_S = 0.025
@@ -92,11 +93,13 @@ class Engine:
             TemplateFailed, SchemaFailed, OutOfMemory: nothing was generated.
         """
         started = time.perf_counter()
-        prompt, costs = self._prompt(request.messages)
+        prompt = self._prompt(request.messages)
         if len(prompt) + request.reserve > self._window:
+            costs = self._costs(request.messages, len(prompt))
             send(Overflow(request.id, costs, len(prompt), self._window - request.reserve))
             return
         grammar = grammar_of(request.schema) if request.schema is not None else None
+        self._make_room(len(prompt) + 1)
         cached = self._reuse(prompt)
         finished = self._evaluate(request.id, prompt, cached, send)
         prefilled = time.perf_counter()
@@ -124,11 +127,10 @@ class Engine:
             )
         )
 
-    def _prompt(self, messages: Sequence[ChatMessage]) -> tuple[list[int], list[int]]:
-        """The prompt's tokens, and about how many of them each message costs."""
+    def _prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """The prompt's tokens."""
         vocabulary = self.vocabulary
         tokens: list[int] = []
-        costs = [0] * len(messages)
         pending = ""
 
         def settle() -> None:
@@ -142,26 +144,29 @@ class Engine:
                 pending += text
             elif reply is not None:
                 settle()
-                own = array.array("i", reply)
-                tokens.extend(own)
-                costs[index] = len(own)
+                tokens.extend(array.array("i", reply))
             elif vocabulary.spells_control(text):
                 settle()
-                spelled = vocabulary.tokenize(text, control=False, first=not tokens)
-                tokens.extend(spelled)
-                costs[index] = len(spelled)
+                tokens.extend(vocabulary.tokenize(text, control=False, first=not tokens))
             else:
                 # Tokenized together with the template around it, exactly as the model was trained.
                 pending += text
-                costs[index] = len(vocabulary.tokenize(text, control=False, first=False))
         settle()
         start = vocabulary.prompt_start()
         if tokens[: len(start)] != start:
             tokens[:0] = start
-        if messages:
-            overhead = max(0, len(tokens) - sum(costs))
-            costs = [cost + -(-overhead // len(messages)) for cost in costs]
-        return tokens, costs
+        return tokens
+
+    def _costs(self, messages: Sequence[ChatMessage], total: int) -> list[int]:
+        """About how many of a prompt's tokens each message costs; together never less than all of them."""
+        costs = [
+            len(message.tokens) // _TOKEN_BYTES
+            if message.tokens is not None
+            else len(self.vocabulary.tokenize(message.text, control=False, first=False))
+            for message in messages
+        ]
+        overhead = max(0, total - sum(costs))
+        return [cost + -(-overhead // len(messages)) for cost in costs]
 
     def _chat_template(self) -> ChatTemplate:
         if self._template is None:
@@ -169,7 +174,10 @@ class Engine:
             if not source:
                 raise TemplateFailed("the model has no chat template: it completes text, it doesn't converse")
             self._template = ChatTemplate(
-                source.decode("utf-8", "replace"), self.vocabulary.begin(), self.vocabulary.end()
+                source.decode("utf-8", "replace"),
+                self.vocabulary.begin(),
+                self.vocabulary.end(),
+                self.vocabulary.control_spellings,
             )
         return self._template
 
@@ -194,7 +202,6 @@ class Engine:
 
     def _evaluate(self, request_id: int, prompt: list[int], cached: int, send: Callable[[Reply], None]) -> bool:
         """Evaluate the prompt from `cached` on; false when it was stopped."""
-        self._make_room(len(prompt) + 1)
         total = len(prompt) - cached
         for start in range(cached, len(prompt), _BATCH):
             part = prompt[start : start + _BATCH]
@@ -222,6 +229,8 @@ class Engine:
         """Evaluate one generated token; false when the stop flag ended it."""
         if len(self._cached) + 1 >= self._room:
             self._make_room(len(self._cached) + 2)
+            if not self._cached:
+                raise OutOfMemory("the conversation can't be moved to a larger context window")
         self._one[0] = token
         return self._evaluate_batch(self._one, 1)
 
@@ -268,7 +277,10 @@ class Engine:
         )
 
     def _make_room(self, tokens: int) -> None:
-        """See that the cache has room for so many tokens, moving what is in it to a larger one if need be."""
+        """See that the cache has room for so many tokens, moving what is in it to a larger one if need be.
+
+        Where it can't be moved, the cache is empty afterwards.
+        """
         if tokens <= self._room:
             return
         room = max(self._room, _FIRST_WINDOW)
@@ -277,13 +289,9 @@ class Engine:
         room = min(room, self._window)
         larger = self._new_context(room)
         if self._context is not None:
-            if self._cached:
-                size = llama.llama_state_seq_get_size(self._context, 0)
-                state = (ctypes.c_uint8 * size)()
-                moved = llama.llama_state_seq_get_data(self._context, state, size, 0)
-                if not moved or not llama.llama_state_seq_set_data(larger, state, moved, 0):
-                    llama.llama_memory_clear(llama.llama_get_memory(larger), True)
-                    self._cached.clear()
+            if self._cached and not _move_cache(self._context, larger):
+                llama.llama_memory_clear(llama.llama_get_memory(larger), True)
+                self._cached.clear()
             llama.llama_free(self._context)
         self._context, self._room = larger, room
 
@@ -366,6 +374,17 @@ class _Run:
         text = "".join(self._shown)
         spelled = b"".join(vocabulary.bytes_of(token) for token in self.tokens).decode("utf-8", "replace")
         return array.array("i", self.tokens).tobytes() if spelled == text else None
+
+
+def _move_cache(smaller: Any, larger: Any) -> bool:  # noqa: ANN401
+    """Copy what is in one context's cache to another's; false if that can't be done."""
+    size = llama.llama_state_seq_get_size(smaller, 0)
+    try:
+        state = (ctypes.c_uint8 * size)()
+    except MemoryError:
+        return False
+    moved = llama.llama_state_seq_get_data(smaller, state, size, 0)
+    return bool(moved and llama.llama_state_seq_set_data(larger, state, moved, 0))
 
 
 def _peak_memory() -> int:

@@ -74,6 +74,9 @@ def grammar_of(schema: str) -> str:
 class StopScanner:
     """Passes text on, up to a stop string; holds back what could be the beginning of one.
 
+    Of several stop strings the one that is complete first counts, so that the result doesn't depend on how the
+    text is split.
+
     Args:
         stops: The strings; an empty sequence passes everything on at once.
     """
@@ -88,10 +91,11 @@ class StopScanner:
         if not self._stops:
             return text
         text = self._held + text
-        ends = [position for stop in self._stops if (position := text.find(stop)) >= 0]
+        ends = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
         if ends:
             self.stopped, self._held = True, ""
-            return text[: min(ends)]
+            _, start = min(ends)
+            return text[:start]
         hold = max(
             (
                 length

@@ -11,16 +11,21 @@ import functools
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any, NamedTuple, NoReturn
 
 import jinja2
 import jinja2.ext
 import jinja2.sandbox
+from jinja2.runtime import Context
 
 from agent.worker.protocol import ChatMessage
 
 __all__ = ["ChatTemplate", "Piece", "TemplateFailed", "rehearse"]
+
+_LARGEST_STEP = 1_000_000
+_LARGEST_POWER = 64
+_WITHOUT_MARKS = {0xE000: None, 0xE001: None}
 
 
 class TemplateFailed(Exception):
@@ -48,13 +53,15 @@ class ChatTemplate:
         source: Jinja source, as in the GGUF's `tokenizer.chat_template`.
         bos: Text of the model's beginning-of-sequence token.
         eos: Text of its end-of-sequence token.
+        control: Gives the pattern of every text that would be read as a control token. Asked only when needed:
+            a large vocabulary takes a while to go through.
 
     Raises:
         TemplateFailed: the source is no template.
     """
 
-    def __init__(self, source: str, bos: str, eos: str) -> None:
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    def __init__(self, source: str, bos: str, eos: str, control: Callable[[], re.Pattern[str]]) -> None:
+        environment = _Sandbox(
             trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], autoescape=False
         )
         # What Hugging Face's templates expect to find (transformers, chat_template_utils).
@@ -65,6 +72,9 @@ class ChatTemplate:
             self._template = environment.from_string(source)
         except jinja2.TemplateError as error:
             raise TemplateFailed(f"the model's chat template doesn't parse: {error.message}") from error
+        except Exception as error:  # nested too deeply for Python's own parser, say
+            raise TemplateFailed(f"the model's chat template doesn't parse: {type(error).__name__}") from error
+        self._control = control
         self._tokens = {"bos_token": bos, "eos_token": eos}
 
     def pieces(self, messages: Sequence[ChatMessage]) -> list[Piece]:
@@ -73,7 +83,7 @@ class ChatTemplate:
         Some templates refuse two messages of one role in a row, or a system message: then neighbours are joined,
         and the system's text goes in front of the first message, as those models are meant to be used. Where the
         template alters what was said (cuts reasoning out of old replies, say), contents can't be told from the
-        template's text; control tokens that a content spells are then broken up, and the prompt is one piece.
+        template's text; then only what spells a control token is kept apart from it.
 
         Raises:
             TemplateFailed: it fails on these messages.
@@ -85,9 +95,9 @@ class ChatTemplate:
                     return self._cut(adapted)
                 except jinja2.TemplateError as error:
                     reason = error.message or type(error).__name__
-        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
-            reason = type(error).__name__  # hostile or careless template code fails in Python's ways too
-        raise TemplateFailed(f"the model's chat template fails on this conversation: {reason}")
+        except Exception as error:  # hostile or careless template code fails in any of Python's ways
+            raise TemplateFailed(_failure(type(error).__name__)) from error
+        raise TemplateFailed(_failure(reason))
 
     def _cut(self, contents: list["_Content"]) -> list[Piece]:
         marks = {f"\ue000{number}\ue001": number for number in range(len(contents))}
@@ -105,7 +115,23 @@ class ChatTemplate:
                         else Piece(part)
                         for part in parts
                     ]
-        return [Piece(self._render([(c.role, _broken_up(c.text)) for c in contents]))]
+        return self._cut_at_control(contents)
+
+    def _cut_at_control(self, contents: list["_Content"]) -> list[Piece]:
+        control = self._control()
+        kept: list[Piece] = []
+
+        def apart(content: _Content) -> str:
+            def mark(match: re.Match[str]) -> str:
+                kept.append(Piece(match[0], content.position))
+                return f"\ue000{len(kept) - 1}\ue001"
+
+            return control.sub(mark, content.text.translate(_WITHOUT_MARKS))
+
+        rendered = self._render([(content.role, apart(content)) for content in contents])
+        texts = re.split("\ue000(\\d+)\ue001", rendered)
+        pieces = [kept[int(part)] if odd % 2 else Piece(part) for odd, part in enumerate(texts)]
+        return [piece for piece in pieces if piece.text]
 
     def _render(self, messages: list[tuple[str, str]]) -> str:
         return self._template.render(
@@ -144,12 +170,23 @@ def _joined(contents: list[_Content]) -> list[_Content]:
     return joined
 
 
-_CONTROL_TOKEN = re.compile(r"<(?=[|/\w])|\[(?=/?[A-Z_]+\])")
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, and no single step that takes all the memory or time there is."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        for sequence, times in ((left, right), (right, left)):
+            repeated = operator == "*" and isinstance(sequence, Sized) and isinstance(times, int)
+            if repeated and len(sequence) * times > _LARGEST_STEP:
+                raise jinja2.exceptions.SecurityError("it builds a giant text")
+        if operator == "**" and not (abs(left) <= _LARGEST_STEP and abs(right) <= _LARGEST_POWER):
+            raise jinja2.exceptions.SecurityError("it computes a giant number")
+        return super().call_binop(context, operator, left, right)
 
 
-def _broken_up(text: str) -> str:
-    """The text with a space inside everything that could be the spelling of a control token."""
-    return _CONTROL_TOKEN.sub(lambda match: match[0] + " ", text)
+def _failure(reason: str) -> str:
+    return f"the model's chat template fails on this conversation: {reason}"
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -165,7 +202,11 @@ def rehearse() -> None:
         "{{ strftime_now('%d %b %Y') }}{{ 'a b'.split(' ') | join(',') }}"
         "{{ messages | map(attribute='role') | list }}"
     )
-    ChatTemplate(source, "", "").pieces([ChatMessage("user", "rehearsal")])
+    ChatTemplate(source, "", "", _no_control).pieces([ChatMessage("user", "rehearsal")])
     for broken in ("{{ raise_exception('no') }}", "{{ 1 / 0 }}", "{{ missing.attribute }}", "{% if %}"):
         with contextlib.suppress(TemplateFailed):
-            ChatTemplate(broken, "", "").pieces([ChatMessage("user", "rehearsal")])
+            ChatTemplate(broken, "", "", _no_control).pieces([ChatMessage("user", "rehearsal")])
+
+
+def _no_control() -> re.Pattern[str]:
+    return re.compile("(?!)")

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import re
 from typing import Any
 
 from agent.worker.binding import llama
@@ -9,6 +10,7 @@ from agent.worker.binding import llama
 __all__ = ["Vocabulary"]
 
 _SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
+_READ_AS_CONTROL = 1 | 8  # LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL
 
 
 class Vocabulary:
@@ -25,6 +27,7 @@ class Vocabulary:
         # Tokenizing is a pure function of its arguments, and the same stretches recur on every turn.
         self.tokenize = functools.lru_cache(maxsize=512)(self._tokenize)
         self.spells_control = functools.lru_cache(maxsize=512)(self._spells_control)
+        self.control_spellings = functools.cache(self._control_spellings)
 
     def prompt_start(self) -> list[int]:
         """The tokens that every prompt must begin with."""
@@ -59,6 +62,15 @@ class Vocabulary:
     def end(self) -> str:
         """Text of the end-of-sequence token."""
         return self.text_of(int(llama.llama_vocab_eos(self.handle)))
+
+    def _control_spellings(self) -> re.Pattern[str]:
+        """Finds every text that would be read as a control token."""
+        texts = {
+            self.text_of(token)
+            for token in range(llama.llama_vocab_n_tokens(self.handle))
+            if llama.llama_vocab_get_attr(self.handle, token) & _READ_AS_CONTROL
+        } - {""}
+        return re.compile("|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)) or "(?!)")
 
     def _spells_control(self, text: str) -> bool:
         """Whether a text would be read as containing control tokens."""

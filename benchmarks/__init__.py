@@ -1,0 +1,1 @@
+"""Side-by-side measurements: `python benchmarks/NAME.py [--quick] [--json FILE]`."""
