@@ -109,8 +109,8 @@ def _find() -> tuple[_Backend, str]:
     for module_name, class_name, name in _ACCEPTED.get(sys.platform, ()):
         try:
             keyring_class = getattr(importlib.import_module(module_name), class_name)
-            _ = keyring_class.priority  # raises RuntimeError where this kind of keychain doesn't answer
-        except (ImportError, AttributeError, RuntimeError):
+            _ = keyring_class.priority  # raises one of these where such a keychain doesn't answer
+        except (ImportError, AttributeError, RuntimeError, OSError):
             continue
         return cast(_Backend, keyring_class()), name
     raise NoKeychain(

@@ -75,15 +75,18 @@ def read_passphrase_file(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise PassphraseFileRefused(f"The passphrase file {path} can't be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise PassphraseFileRefused(f"The passphrase file {path} is not a plain file.")
         if status.st_uid != os.geteuid():
             raise PassphraseFileRefused(f"The passphrase file {path} belongs to another user.")
         if status.st_mode & 0o077:
             raise PassphraseFileRefused(f"The passphrase file {path} can be read by others.", hint=mend)
-        data = file.read(_MAX_FILE_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > _MAX_FILE_BYTES:
         raise PassphraseFileRefused(f"The passphrase file {path} is larger than {_MAX_FILE_BYTES} bytes.")
     try:

@@ -59,13 +59,13 @@ class InferenceSettings(_Section, frozen=True):
 class SamplingSettings(_Section, frozen=True):
     """How the next token is chosen. Zero or one switches the respective filter off, as in llama.cpp."""
 
-    temperature: Annotated[float, Meta(ge=0, le=10)] = 0.7
+    temperature: Annotated[float, Meta(ge=0, le=10)] = 0.3
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] = 40
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    repeat_penalty: Annotated[float, Meta(ge=0.5, le=5)] = 1.1
+    repeat_penalty: Annotated[float, Meta(ge=0.5, le=5)] = 1.05
     repeat_last_n: Annotated[int, Meta(ge=0, le=65_536)] = 64
-    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 1024
     """Most tokens of a reply; 0 means until the model ends it or the context is full."""
 
 
