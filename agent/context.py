@@ -15,6 +15,9 @@ __all__ = ["Selection", "content", "cut_attachments", "describe_cuts", "leave_ou
 _REFILL = 0.75
 """Share of the room filled after leaving turns out: the next turns then fit as well, and find their cache."""
 
+_SHORTEST = 200
+"""Characters of a file below which what is left of it is of no use."""
+
 
 class Selection(NamedTuple):
     """How a conversation was made to fit.
@@ -79,7 +82,7 @@ def leave_out(path: Sequence[Message], costs: Sequence[int], fixed: int, room: i
 
 
 def cut_attachments(attachments: Sequence[Attachment], excess: float) -> list[Attachment]:
-    """Shorten the longest attachment by a share of all their text.
+    """Shorten the longest attachments to one length, so that a share of all their text goes.
 
     Args:
         attachments: At least one.
@@ -88,19 +91,20 @@ def cut_attachments(attachments: Sequence[Attachment], excess: float) -> list[At
     Raises:
         ContextOverflow: there is nothing sensible left to cut.
     """
-    total = sum(len(attachment.text) for attachment in attachments)
-    index = max(range(len(attachments)), key=lambda i: len(attachments[i].text))
-    longest = attachments[index]
-    keep = len(longest.text) - int(total * excess) - 1
-    if keep < 200:
+    lengths = sorted(len(attachment.text) for attachment in attachments)
+    left = int(sum(lengths) * (1 - excess))
+    longest = 0
+    for sharing, length in zip(range(len(lengths), 0, -1), lengths, strict=True):
+        longest = left // sharing
+        if length > longest:
+            break
+        left -= length
+    if longest < _SHORTEST:
         raise ContextOverflow(
             "The attached files don't fit the context window.",
             hint="Attach fewer or shorter files. Nothing was added.",
         )
-    shortened = Attachment(longest.name, longest.text[:keep])
-    result = list(attachments)
-    result[index] = shortened
-    return result
+    return [Attachment(attachment.name, attachment.text[:longest]) for attachment in attachments]
 
 
 def describe_cuts(whole: Sequence[Attachment], given: Sequence[Attachment]) -> list[str]:

@@ -27,6 +27,8 @@ from vault.passphrase import KdfCost
 from vault.settings import set_setting
 from vault.store import Vault
 
+__all__ = ["Sitting", "gone", "prepare"]
+
 PASSPHRASE = "a passphrase for crash tests"
 CONVERSATION_S = 2.0
 PROMPT = "you> "
@@ -41,16 +43,11 @@ def main() -> int:
     bench.note("seed", str(seed))
     lost = damaged = orphans = replies = questions = 0
     with scratch() as folder:
-        home = Home.locate({"CLAW_HOME": f"{folder}/home"})
-        secret = Path(folder) / "passphrase"
-        secret.touch(mode=0o600)
-        secret.write_text(PASSPHRASE)
-        Vault.create(home, PASSPHRASE, cost=KdfCost(memory_kib=64, iterations=1, lanes=1)).close()
-        set_setting(home.config_file, "sampling.max_tokens", "30")
+        home, secret = prepare(Path(folder))
         for number in range(runs):
-            session = _Sitting(home, secret, number, dice)
+            session = Sitting(home, secret, number, dice)
             worker = session.run(kill_app=number % 2 == 0)
-            orphans += not _gone(worker)
+            orphans += not gone(worker)
             with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
                 damaged += bool(vault.integrity_errors())
                 lost += session.lost(vault.conversations)
@@ -66,7 +63,18 @@ def main() -> int:
     return bench.finish()
 
 
-class _Sitting:
+def prepare(folder: Path) -> tuple[Home, Path]:
+    """A home with a vault, and the file with its passphrase."""
+    home = Home.locate({"CLAW_HOME": f"{folder}/home"})
+    secret = folder / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_text(PASSPHRASE)
+    Vault.create(home, PASSPHRASE, cost=KdfCost(memory_kib=64, iterations=1, lanes=1)).close()
+    set_setting(home.config_file, "sampling.max_tokens", "30")
+    return home, secret
+
+
+class Sitting:
     """One conversation on a terminal, ended by a kill."""
 
     def __init__(self, home: Home, secret: Path, number: int, dice: random.Random) -> None:
@@ -156,14 +164,14 @@ class _Sitting:
 
 def _reply(shown: str) -> str:
     """The reply on the screen: up to the line of figures."""
-    return re.split(r"\n\[(?:\d+ tokens/s|cut off|stopped| · )", shown)[0]
+    return re.split(r"\n\[(?:\d+ tokens/s|cut off|stopped|context )", shown)[0]
 
 
 def _squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def _gone(pid: int) -> bool:
+def gone(pid: int) -> bool:
     """Whether a process ends within ten seconds."""
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(pid).wait(timeout=10)

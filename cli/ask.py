@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cli.arguments import number_at_least, temperature
 from cli.console import Console
 
 if TYPE_CHECKING:
@@ -16,12 +17,23 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+_EXAMPLES = """\
+examples:
+  claw ask "What is the capital of Norway?"
+  claw ask --continue "And of Sweden?"
+  claw ask -f notes.txt "What is still to be done?"
+  git diff | claw ask -f - "What does this change?"
+"""
+_TRY = 'Try: claw ask "What is the capital of Norway?"'
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question; - or nothing reads stdin")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("-c", metavar="SESSION", dest="session", help="go on with this conversation (id or title)")
+    which.add_argument(
+        "-c", metavar="SESSION", dest="session", help="go on with this conversation (id, its beginning, or title)"
+    )
     which.add_argument(
         "--continue", action="store_true", dest="newest", help="go on with the conversation used last"
     )
@@ -35,11 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="attach a text file (- for stdin); repeatable",
     )
-    parser.add_argument("--max-tokens", type=_at_least_zero, metavar="N", help="most tokens of the reply")
-    parser.add_argument("--temperature", type=_temperature, metavar="T", help="0 always takes the likeliest token")
-    parser.add_argument("--seed", type=_at_least_zero, metavar="N", help="the same seed gives the same reply")
+    parser.add_argument(
+        "--max-tokens", type=number_at_least(0), metavar="N", help="most tokens of the reply (0: no limit)"
+    )
+    parser.add_argument("--temperature", type=temperature, metavar="T", help="0 always takes the likeliest token")
+    parser.add_argument("--seed", type=number_at_least(0), metavar="N", help="the same seed gives the same reply")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
     parser.add_argument("--no-save", action="store_true", help="keep nothing of this exchange")
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -48,6 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     attachments = [_attachment(name) for name in arguments.file]
     prompt = _prompt(arguments)
     from agent.assistant import new_sampling
+    from agent.errors import ContextOverflow
     from cli.desk import Desk
     from cli.turn import play, stoppable
 
@@ -60,13 +77,19 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             max_tokens=arguments.max_tokens,
             seed=arguments.seed,
         )
-        with stoppable(desk.assistant.cancel):
-            turn = desk.assistant.reply(session, prompt, sampling=sampling, attachments=attachments)
-            end, notices = play(turn, console, show=not arguments.json)
+        try:
+            with stoppable(desk.assistant.cancel):
+                turn = desk.assistant.reply(session, prompt, sampling=sampling, attachments=attachments)
+                end, notices = play(turn, console, show=not arguments.json)
+        except ContextOverflow:
+            desk.forget_if_empty(session)
+            raise
     if arguments.json:
         print(_as_json(end, notices, saved=not arguments.no_save))
     elif end.generation.finish == "length" and not arguments.max_tokens:
-        console.say("[The reply ends here because the context window is full or its limit was met.]")
+        console.say("[cut off: the reply met its limit, or the context window is full]")
+    elif end.generation.finish == "cancelled":
+        console.say("[stopped]" if arguments.no_save else "[stopped; the text so far is kept]")
     return 130 if end.generation.finish == "cancelled" else 0
 
 
@@ -97,14 +120,17 @@ def _prompt(arguments: argparse.Namespace) -> str:
     if given is None or given == "-":
         if "-" in arguments.file:
             if given == "-":
-                raise AttachmentRefused("Standard input can't be both the question and a file.")
+                raise AttachmentRefused(
+                    "Standard input can't be both the question and a file.",
+                    hint="Give the question as an argument: claw ask -f - QUESTION",
+                )
             given = "Answer about the attached text."
         elif given is None and sys.stdin.isatty():
-            raise AttachmentRefused("Nothing was asked.", hint='Try: claw ask "What is the capital of Norway?"')
+            raise AttachmentRefused("Nothing was asked.", hint=_TRY)
         else:
             given = read_text(sys.stdin.buffer, "Standard input").strip()
     if not given.strip():
-        raise AttachmentRefused("The question is empty.", hint='Try: claw ask "What is the capital of Norway?"')
+        raise AttachmentRefused("The question is empty.", hint=_TRY)
     return given
 
 
@@ -142,17 +168,3 @@ def _as_json(end: "TurnEnd", notices: list[str], *, saved: bool) -> str:
             "notices": notices,
         }
     ).decode()
-
-
-def _at_least_zero(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("it can't be negative")
-    return number
-
-
-def _temperature(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 10:
-        raise argparse.ArgumentTypeError("it lies between 0 and 10")
-    return number

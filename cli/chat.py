@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cli.arguments import number_at_least
 from cli.console import Console, columns
-from vault.sanitize import sanitize
+from cli.errors import UsageError
+from vault.sanitize import sanitize, sanitize_line
 
 if TYPE_CHECKING:
     from vault.conversations import Conversations, Message, MessageId, Session
@@ -21,29 +23,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     verbs = parser.add_subparsers(dest="chat_verb", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="conversations, the one used last first")
-    listing.add_argument("-n", type=int, default=50, metavar="N", help="how many at most (50)")
+    listing.add_argument("-n", type=number_at_least(1), default=50, metavar="N", help="how many at most (50)")
     listing.add_argument("--json", action="store_true")
     show = verbs.add_parser("show", help="one conversation")
     show.add_argument("session", metavar="SESSION", nargs="?", help="id or title; the one used last if not given")
     show.add_argument("--json", action="store_true")
     search = verbs.add_parser("search", help="find messages by their words")
     search.add_argument("words", metavar="WORDS", nargs="+")
-    search.add_argument("-n", type=int, default=20, metavar="N", help="how many at most (20)")
+    search.add_argument("-n", type=number_at_least(1), default=20, metavar="N", help="how many at most (20)")
     search.add_argument("--json", action="store_true")
     rename = verbs.add_parser("rename", help="give a conversation another title")
-    rename.add_argument("session", metavar="SESSION")
+    rename.add_argument("session", metavar="SESSION", help="id or title")
     rename.add_argument("title", metavar="TITLE")
     fork = verbs.add_parser("fork", help="copy a conversation, up to a message, into one of its own")
-    fork.add_argument("session", metavar="SESSION")
+    fork.add_argument("session", metavar="SESSION", help="id or title")
     fork.add_argument("--at", metavar="MESSAGE", help="id of the last message to copy; the newest if not given")
     export = verbs.add_parser("export", help="write a conversation out in the clear, as Markdown or JSON")
-    export.add_argument("session", metavar="SESSION")
-    export.add_argument("--format", choices=("markdown", "json"), default="markdown")
+    export.add_argument("session", metavar="SESSION", help="id or title")
+    export.add_argument(
+        "--format",
+        choices=("markdown", "json"),
+        default="markdown",
+        help="markdown (the default): the path in use; json: all of it, with where each reply came from",
+    )
     export.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="a new file; standard output if not given"
     )
     delete = verbs.add_parser("delete", help="remove conversations for good")
-    delete.add_argument("sessions", metavar="SESSION", nargs="+")
+    delete.add_argument("sessions", metavar="SESSION", nargs="+", help="id or title")
     delete.add_argument("--yes", action="store_true", help="don't ask")
 
 
@@ -53,13 +60,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         kept = vault.conversations
         match arguments.chat_verb:
             case "list":
-                _list(kept.sessions(arguments.n), as_json=arguments.json)
+                _list(kept.sessions(arguments.n), console, as_json=arguments.json)
             case "show":
-                return _show(kept, arguments, console)
+                _show(kept, arguments)
             case "search":
-                return _search(kept, arguments, console)
+                _search(kept, arguments, console)
             case "rename":
-                kept.rename(kept.find(arguments.session).id, sanitize(arguments.title))
+                _rename(kept, arguments)
             case "fork":
                 session = kept.find(arguments.session)
                 fork = kept.fork(session.id, _message_id(kept, session, arguments.at), f"{session.title} (fork)")
@@ -67,31 +74,34 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             case "export":
                 _export(kept, arguments, console)
             case "delete":
-                return _delete(kept, arguments, console)
+                _delete(kept, arguments, console)
     return 0
 
 
-def _list(sessions: "list[Session]", *, as_json: bool) -> None:
+def _list(sessions: "list[Session]", console: Console, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(sessions).decode())
+        return
+    if not sessions:
+        console.say("There is no conversation yet.")
         return
     rows = [(s.id, _when(s.updated_ms), str(s.messages), sanitize(s.title)) for s in sessions]
     print(columns([("SESSION", "USED", "MESSAGES", "TITLE"), *rows]))
 
 
-def _show(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> int:
+def _show(kept: "Conversations", arguments: argparse.Namespace) -> None:
+    from vault.errors import NotFound
+
     session = kept.find(arguments.session) if arguments.session else kept.newest()
     if session is None:
-        console.say("There is no conversation yet.")
-        return 0
+        raise NotFound("There is no conversation yet.", hint="Begin one: claw, or claw ask QUESTION")
     if arguments.json:
         print(_as_json(session, kept.tree(session.id)))
     else:
         print(_as_markdown(session, kept.path(session.id)))
-    return 0
 
 
-def _search(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> int:
+def _search(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
     hits = kept.search(" ".join(arguments.words), arguments.n)
     if arguments.json:
         print(msgspec.json.encode(hits).decode())
@@ -102,7 +112,13 @@ def _search(kept: "Conversations", arguments: argparse.Namespace, console: Conso
             )
     else:
         console.say("No message holds these words.")
-    return 0
+
+
+def _rename(kept: "Conversations", arguments: argparse.Namespace) -> None:
+    title = sanitize_line(arguments.title)
+    if not title:
+        raise UsageError("A title can't be empty.")
+    kept.rename(kept.find(arguments.session).id, title)
 
 
 def _export(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
@@ -119,25 +135,32 @@ def _export(kept: "Conversations", arguments: argparse.Namespace, console: Conso
         return
     try:
         # Readable by its owner alone, and never over something that is there already.
-        with open(arguments.output, "x", encoding="utf-8", opener=_private) as file:
-            file.write(text + "\n")
+        file = open(arguments.output, "x", encoding="utf-8", opener=_private)  # noqa: SIM115  closed below
     except FileExistsError:
         raise VaultError(f"{arguments.output} is there already.", hint="Choose another name.") from None
     except OSError as error:
         raise storage_error(error, arguments.output) from error
+    try:
+        with file:
+            file.write(text + "\n")
+    except OSError as error:
+        arguments.output.unlink(missing_ok=True)
+        raise storage_error(error, arguments.output) from error
     console.say(f"Written in the clear to {arguments.output}.")
 
 
-def _delete(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> int:
-    found = [kept.find(name) for name in arguments.sessions]
-    titles = ", ".join(f"“{sanitize(session.title)}”" for session in found)
-    if not arguments.yes and not console.confirm(f"Remove {titles} for good?"):
-        console.say("Nothing was removed." if console.can_ask else "Nothing was removed: say --yes to remove it.")
-        return 1
-    for session in found:
-        kept.delete(session.id)
+def _delete(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
+    found = {session.id: session for session in map(kept.find, arguments.sessions)}
+    titles = ", ".join(f"“{sanitize(session.title)}”" for session in found.values())
+    if not arguments.yes:
+        if not console.can_ask:
+            raise UsageError("Nobody can be asked whether that may be removed.", hint="To remove it unasked: --yes")
+        if not console.confirm(f"Remove {titles} for good?"):
+            console.say("Nothing was removed.")
+            return
+    for session_id in found:
+        kept.delete(session_id)
     console.say(f"Removed {titles}.")
-    return 0
 
 
 def _message_id(kept: "Conversations", session: "Session", wanted: str | None) -> "MessageId | None":

@@ -1,6 +1,7 @@
 """`claw completion`: a script that teaches a shell the verbs and their options."""
 
 import argparse
+from collections.abc import Iterator
 
 from cli.console import Console
 
@@ -25,5 +26,18 @@ def run(arguments: argparse.Namespace, _console: Console) -> int:
     from cli.main import build_parser
     from cli.verbs import VERBS
 
-    print(shtab.complete(build_parser(*VERBS), shell=arguments.shell))
+    parser = build_parser(*VERBS)
+    for action in _actions(parser):
+        if action.metavar == "FILE":
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=arguments.shell))
     return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every argument of a parser and of its sub-verbs'."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _actions(child)

@@ -6,10 +6,12 @@ import os
 import secrets
 import shlex
 import subprocess
+from pathlib import Path
 
 import msgspec
 
 from cli.console import Console
+from cli.errors import UsageError
 from vault.errors import SettingsError
 from vault.settings import get_setting, load_settings, set_setting, setting_names
 
@@ -59,13 +61,17 @@ def _edit(console: Console) -> None:
     path = console.home.config_file
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
-        raise SettingsError("No editor is set.", hint=f"Set EDITOR, or edit {path} yourself.")
+        raise UsageError("No editor is set.", hint=f"Set EDITOR, or edit {path} yourself.")
+    try:
+        command = shlex.split(editor)
+    except ValueError:
+        raise UsageError(f"EDITOR={editor} is no command.", hint="Set it to one, such as nano.") from None
     make_private_folder(path.parent)
     draft = path.with_name(f".{secrets.token_hex(4)}.toml")
     try:
         replace_file(draft, path.read_bytes() if path.exists() else _template().encode())
         while True:
-            if subprocess.call([*shlex.split(editor), str(draft)]) != 0:
+            if _edited(command, draft) != 0:
                 raise SettingsError("The editor failed; the settings are unchanged.")
             try:
                 load_settings(draft)
@@ -77,13 +83,19 @@ def _edit(console: Console) -> None:
             replace_file(path, draft.read_bytes())
             console.say(f"Saved {path}.")
             return
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"The editor {editor!r} can't be started.", hint="Set EDITOR to one that can."
-        ) from error
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
+
+
+def _edited(command: list[str], draft: Path) -> int:
+    try:
+        return subprocess.call([*command, str(draft)])
+    except OSError as error:
+        raise UsageError(
+            f"The editor {shlex.join(command)} can't be started: {error.strerror}.",
+            hint="Set EDITOR to one that can.",
+        ) from error
 
 
 def _template() -> str:

@@ -89,7 +89,13 @@ class Console:
         if self.passphrase_file is not None:
             from vault.passphrase import read_passphrase_file
 
-            return Vault.open_with_passphrase(self.home, read_passphrase_file(self.passphrase_file))
+            try:
+                return Vault.open_with_passphrase(self.home, read_passphrase_file(self.passphrase_file))
+            except WrongPassphrase:
+                raise WrongPassphrase(
+                    f"The passphrase in {self.passphrase_file} doesn't open this vault.",
+                    hint="Nothing was changed. Name the right file, or none: then you are asked.",
+                ) from None
         why = ""
         if slots.has_keychain:
             from vault.keychain import SystemKeychain
@@ -108,7 +114,7 @@ class Console:
             VaultError: it can't be made here.
         """
         from vault.durable import make_private_folder
-        from vault.keychain import Keychain, SystemKeychain
+        from vault.keychain import SystemKeychain
         from vault.passphrase import read_passphrase_file
         from vault.store import Vault
 
@@ -122,33 +128,14 @@ class Console:
                 "There is no vault yet, and nobody to ask for its passphrase.",
                 hint="Set CLAW_PASSPHRASE_FILE to a file of mode 0600 that holds one, or run `claw` in a terminal.",
             )
-        keychain: Keychain | None
         try:
             keychain = SystemKeychain()
-            keychain_line = (
-                f"keychain   also opens it without the passphrase in this desktop session ({keychain.name})"
-            )
-        except KeychainError as error:
-            keychain = None
-            keychain_line = (
-                f"keychain   not used: {error.message.rstrip('.').lower()}; the passphrase alone opens it"
-            )
-        try:
             vault = Vault.create(self.home, passphrase, keychain=keychain)
+            opens = f"your passphrase, and the keychain of your desktop ({keychain.name})"
         except KeychainError as error:
-            keychain_line = (
-                f"keychain   not used: {error.message.rstrip('.').lower()}; the passphrase alone opens it"
-            )
             vault = Vault.create(self.home, passphrase)
-        self.say(
-            "\nYour vault is ready.\n"
-            f"  where      {self.home.data}\n"
-            "  encrypted  all you say, all it answers, and what it knows of models (SQLCipher, AES-256)\n"
-            f"  in clear   {self.home.config_file.name} (settings) and models/ (public weights)\n"
-            f"  {keychain_line}\n"
-            "  leaves     nothing. Only `claw model pull` uses the network, when you run it.\n"
-            "  forgotten passphrase, no keychain: nobody can open it, we included. Write it down.\n"
-        )
+            opens = f"your passphrase alone. {error.message}"
+        self.say(_ready_screen(self.home, opens))
         return vault
 
     def _new_passphrase(self) -> str:
@@ -159,10 +146,10 @@ class Console:
             f"Choose a passphrase of at least {MIN_LENGTH} characters; four random words are good."
         )
         for _ in range(_TRIES):
-            first = getpass.getpass("Passphrase: ")
+            first = self._typed_passphrase("Passphrase: ")
             if len(first) < MIN_LENGTH:
                 self.say(f"That has {len(first)} characters; at least {MIN_LENGTH} are needed.")
-            elif getpass.getpass("Again: ") == first:
+            elif self._typed_passphrase("Again: ") == first:
                 return first
             else:
                 self.say("The two differ.")
@@ -184,12 +171,40 @@ class Console:
             self.say(why)
         for left in range(_TRIES - 1, -1, -1):
             try:
-                return Vault.open_with_passphrase(self.home, getpass.getpass("Passphrase: "))
+                return Vault.open_with_passphrase(self.home, self._typed_passphrase("Passphrase: "))
             except WrongPassphrase as error:
                 if not left:
                     raise
                 self.say(error.message)
         raise AssertionError("unreachable")
+
+    def _typed_passphrase(self, prompt: str) -> str:
+        """Ask for a passphrase; it isn't shown while it is typed."""
+        try:
+            return getpass.getpass(prompt)
+        except EOFError:
+            self.say()
+            raise PassphraseMissing("No passphrase was given.", hint="Start again when you have it.") from None
+        except UnicodeDecodeError:
+            self.say()
+            raise PassphraseMissing(
+                "The passphrase that was typed is not UTF-8 text.", hint="Set the terminal's encoding to UTF-8."
+            ) from None
+
+
+def _ready_screen(home: Home, opens: str) -> str:
+    """What a person should know of the vault that was just made; as wide as the narrowest terminal."""
+    settings = home.config_file.name if home.config_file.parent == home.data else home.config_file
+    return (
+        "\nYour vault is ready.\n"
+        f"  where      {home.data}\n"
+        "  encrypted  what you say and what it answers (SQLCipher, AES-256)\n"
+        f"  in clear   {settings} (settings), models/ (public weights)\n"
+        f"  opens by   {opens}\n"
+        "  leaves     nothing; only `claw model pull` uses the network, when you run it\n"
+        "Write the passphrase down: without it, and without a keychain that knows the\n"
+        "vault, nobody can open it. There is no other way in.\n"
+    )
 
 
 def passphrase_file_from(environment: "os._Environ[str]") -> Path | None:

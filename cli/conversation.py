@@ -2,11 +2,11 @@
 
 import argparse
 import contextlib
-import shlex
 import sys
 from collections.abc import Generator
 
 from agent.assistant import Event, new_sampling
+from agent.errors import ContextOverflow
 from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
 from cli.desk import Desk
@@ -16,9 +16,10 @@ from vault.errors import ClawError
 
 __all__ = ["run"]
 
+_SHOWN_SESSIONS = 10
 _HELP = """\
 /new              begin another conversation
-/open SESSION     go on with an earlier one (its id, or its title)
+/open [SESSION]   list the earlier ones, or go on with one (its id or title)
 /model [NAME]     say which model answers, or switch to another
 /system [TEXT]    say, or change, the system prompt
 /regenerate       answer the last question again
@@ -62,46 +63,60 @@ class _Conversation:
         return 0
 
     def _greet(self) -> None:
-        self._console.say(f"{self._desk.model.name} on this machine. Nothing leaves it. /help lists the commands.")
+        self._console.say(f"{self._desk.model.name} answers, on this machine alone. /help lists the commands.")
         if self._desk.model.name == EMBEDDED_NAME:
             self._console.say(
-                "This model comes with the program. It is small and often wrong; a better one is one command away:\n"
-                "  claw model pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf"
+                "It comes with the program; it is small, and often wrong. To get a better one:\n"
+                "claw model pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf"
             )
 
     def _read(self) -> str | None:
         """The next line; `None` at the end."""
         while True:
             try:
-                if sys.stdin.isatty():
+                if not sys.stdin.isatty():
+                    return self._read_piped()
+                if sys.stdout.isatty():
                     return input("\nyou> ")
-                line = sys.stdin.readline()
-                return line.rstrip("\n") if line else None
+                print("\nyou> ", end="", file=sys.stderr, flush=True)  # the replies go elsewhere
+                return input()
             except EOFError:
                 self._console.say()
                 return None
             except KeyboardInterrupt:
+                if not sys.stdin.isatty():
+                    raise
                 self._console.say("\n(Ctrl-D leaves)")
             except UnicodeDecodeError:
                 self._console.say("That line is not UTF-8 text; it was not read.")
+
+    def _read_piped(self) -> str | None:
+        # Line by line from the bytes: a line that isn't text must not take the ones behind it along.
+        line = sys.stdin.buffer.readline()
+        return line.decode("utf-8").rstrip("\r\n") if line else None
 
     def _say(self, text: str) -> None:
         if self._session is None:
             self._session = self._desk.assistant.start_session(text, self._system)
         sampling = new_sampling(self._console.settings.sampling)
-        self._play(self._desk.assistant.reply(self._session, text, sampling=sampling))
+        try:
+            self._play(self._desk.assistant.reply(self._session, text, sampling=sampling))
+        except ContextOverflow:
+            if self._desk.forget_if_empty(self._session):
+                self._session = None
+            raise
 
     def _play(self, turn: Generator[Event]) -> None:
         with stoppable(self._desk.assistant.cancel):
             end, _ = play(turn, self._console, show=True)
         made = end.generation
-        speed = f"{(made.completion_tokens - 1) / made.decode_s:.0f} tokens/s" if made.decode_s else ""
         if made.finish == "cancelled":
             self._console.say("[stopped; the text so far is kept]")
         elif made.finish == "length":
             self._console.say("[cut off: the reply met its limit, or the context window is full]")
         if sys.stderr.isatty():
-            self._console.say(f"[{speed} · context {end.context_used:,} of {end.context_size:,}]")
+            speed = f"{(made.completion_tokens - 1) / made.decode_s:.0f} tokens/s · " if made.decode_s else ""
+            self._console.say(f"[{speed}context {end.context_used:,} of {end.context_size:,}]")
 
     def _command(self, line: str) -> bool:
         """Carry out a command; false to leave."""
@@ -119,18 +134,24 @@ class _Conversation:
                 self._open(rest)
             case "model":
                 if rest:
-                    self._desk.use(shlex.split(rest)[0])
+                    self._desk.use(rest)
                 self._console.say(f"[{self._desk.model.name}]")
             case "system":
                 self._set_system(rest)
             case "regenerate":
                 self._regenerate()
             case _:
-                self._console.say(f"There is no command /{name}. /help lists them.")
+                self._console.say(
+                    f"There is no command /{name}. /help lists them; with a space before it, the model reads it."
+                )
         return True
 
     def _open(self, wanted: str) -> None:
         conversations = self._desk.conversations
+        if not wanted:
+            newest = conversations.sessions(_SHOWN_SESSIONS)
+            self._console.say("\n".join(f"/open {s.id}  {s.title}" for s in newest) or "There is none yet.")
+            return
         session = conversations.find(wanted)
         conversations.mark_interrupted(session.id)
         self._session = session

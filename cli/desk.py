@@ -11,6 +11,7 @@ from cli.console import Console
 from vault.conversations import Conversations
 
 if TYPE_CHECKING:
+    from vault.conversations import Session
     from vault.model_store import ModelRecord
     from vault.store import Vault
 
@@ -68,6 +69,13 @@ class Desk:
             self.inference.close()
         self.inference = inference
         self.assistant = Assistant(self.conversations, inference, self.model, self.console.settings)
+
+    def forget_if_empty(self, session: "Session") -> bool:
+        """Remove a conversation whose first message was refused; whether it was such a one."""
+        empty = not self.conversations.tree(session.id)
+        if empty:
+            self.conversations.delete(session.id)
+        return empty
 
     def close(self) -> None:
         """End the worker and close the vault."""

@@ -7,13 +7,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from cli.console import Console, size
 from vault.errors import ClawError, NoVault
 from vault.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from vault.store import Vault
 
 __all__ = ["configure", "run"]
 
@@ -66,9 +69,11 @@ def _run(component: str, check: Check, console: Console) -> Iterator[Finding]:
             yield Finding(component, state, text, mend)
     except ClawError as error:
         yield Finding(component, "broken", error.message, error.hint)
-    except (ImportError, OSError) as error:
-        reinstall = "Install OpenClaw Core again: make chat"
-        yield Finding(component, "broken", f"{type(error).__name__}: {error}", reinstall)
+    except ImportError as error:
+        yield Finding(component, "broken", f"a part is missing: {error}", "Install OpenClaw Core again: make chat")
+    except OSError as error:
+        mend = "See that the folder named, or that for temporary files, can be written and has room."
+        yield Finding(component, "broken", f"the system refused: {error}", mend)
 
 
 def _python(_console: Console) -> Iterator[Seen]:
@@ -146,6 +151,7 @@ def _vault(console: Console) -> Iterator[Seen]:
         with console.open_vault() as vault:
             errors = vault.integrity_errors()
             opened = vault.opened_by
+            chosen = list(_chosen_model(console, vault))
     except PassphraseMissing as error:
         yield "note", "locked, so its pages were not checked", error.hint
         return
@@ -157,6 +163,23 @@ def _vault(console: Console) -> Iterator[Seen]:
         )
     else:
         yield "ok", f"opened by its {opened} slot; every page is whole", ""
+    yield from chosen
+
+
+def _chosen_model(console: Console, vault: "Vault") -> Iterator[Seen]:
+    """The model that answers, if it is one of the vault's; the embedded one is checked by `_model`."""
+    from agent.models.catalogue import Catalogue
+    from agent.models.embedded import EMBEDDED_NAME
+
+    name = console.settings.model.default
+    if name == EMBEDDED_NAME:
+        return
+    try:
+        Catalogue(console.home, vault.models).verify(name)
+    except ClawError as error:
+        yield "broken", error.message, error.hint
+    else:
+        yield "ok", f"{name}, which answers: digest as registered", ""
 
 
 def _model(console: Console) -> Iterator[Seen]:

@@ -1,7 +1,9 @@
 """The `claw` command: picks the verb, loads its module alone, and turns errors into a line and an exit code."""
 
 import argparse
+import difflib
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -12,7 +14,12 @@ from vault.errors import ClawError
 
 __all__ = ["build_parser", "main"]
 
-_DESCRIPTION = "A private assistant that lives on your own machine. Without a verb: start a conversation."
+_DESCRIPTION = "A private assistant that lives on your own machine.\nWithout a verb: start a conversation."
+_EPILOG = """\
+`claw VERB --help` says more.
+Exit codes: 0 ok, 1 error, 2 usage, 3 locked, 4 consent missing, 5 limit,
+6 verification failed, 7 paused, 130 interrupted."""
+_TAKES_A_VALUE = "--passphrase-file"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,8 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
         7 paused, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _ready_streams()
     try:
-        return _run(arguments)
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # here, where what goes wrong can be said, and not at the interpreter's end
     except ClawError as error:
         _complain(error)
         return error.exit_code
@@ -32,9 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output went away (`claw … | head`): end quietly, and keep Python from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output went away (`claw … | head`): end quietly.
+        _drop_output()
         return 141
+    except OSError as error:
+        _drop_output()
+        about = f" ({error.filename})" if error.filename else ""
+        _complain(ClawError(f"The system refused: {error.strerror or error}{about}."))
+        return 1
     except Exception as error:
         if os.environ.get("CLAW_DEBUG"):
             raise
@@ -57,20 +73,18 @@ def build_parser(*loaded: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="claw",
         description=_DESCRIPTION,
-        epilog="`claw VERB --help` says more. Exit codes: 0 ok, 1 error, 2 usage, 3 locked, 4 consent missing, "
-        "5 limit, 6 verification failed, 7 paused.",
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"claw {version('openclaw-core')}")
     parser.add_argument(
         "--plain", action="store_true", help="a conversation line by line (also for screen readers)"
     )
-    parser.add_argument(
-        "--passphrase-file", type=Path, metavar="FILE", help="a 0600 file that holds the passphrase"
-    )
+    parser.add_argument(_TAKES_A_VALUE, type=Path, metavar="FILE", help="a 0600 file that holds the passphrase")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, summary in VERBS.items():
-        child = verbs.add_parser(verb, help=summary, description=summary)
+        child = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if verb in loaded:
             _module(verb).configure(child)
     return parser
@@ -78,13 +92,33 @@ def build_parser(*loaded: str) -> argparse.ArgumentParser:
 
 def _run(arguments: list[str]) -> int:
     # Only the named verb's module is loaded: `claw --help` stays fast however many verbs there are.
-    verb = next((word for word in arguments if word in VERBS), None)
+    verb = _verb_of(arguments)
+    if verb is not None and verb not in VERBS:
+        build_parser().error(_no_such_verb(verb))
     parsed = build_parser(*([verb] if verb else [])).parse_args(arguments)
     from cli.console import Console, passphrase_file_from
 
     console = Console(passphrase_file=parsed.passphrase_file or passphrase_file_from(os.environ))
     module = _module(parsed.verb) if parsed.verb else importlib.import_module("cli.conversation")
     return int(module.run(parsed, console))
+
+
+def _verb_of(arguments: list[str]) -> str | None:
+    """The first word that is neither an option nor an option's value."""
+    words = iter(arguments)
+    for word in words:
+        if word == _TAKES_A_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _no_such_verb(word: str) -> str:
+    if len(word.split()) > 1:
+        return 'that is no verb. To ask something: claw ask "…"'
+    near = difflib.get_close_matches(word, VERBS, n=1)
+    return f"there is no verb {word!r}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _module(verb: str) -> ModuleType:
@@ -97,3 +131,18 @@ def _complain(error: ClawError) -> None:
     print(f"claw: {sanitize(error.message)}", file=sys.stderr)
     if error.hint:
         print(f"      {sanitize(error.hint)}", file=sys.stderr)
+
+
+def _ready_streams() -> None:
+    """Have three standard streams, and none that fails over a character its encoding lacks."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # started with `>&-`: otherwise the next file we open would take its place
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """Send what is still unwritten nowhere, so that Python doesn't complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -165,7 +165,8 @@ def _use(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _remove(arguments: argparse.Namespace, console: Console) -> int:
-    from agent.models import EMBEDDED_NAME, RequestRefused
+    from agent.errors import RequestRefused
+    from agent.models import EMBEDDED_NAME
     from vault.settings import set_setting
 
     with _catalogue(console) as catalogue:

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 
 from agent.assistant import Event, Notice, Progress, Saved, Text, TurnEnd
 from cli.console import Console
@@ -26,14 +26,13 @@ def play(events: Generator[Event], console: Console, *, show: bool) -> tuple[Tur
     """
     notices: list[str] = []
     progress = _ProgressLine()
-    with contextlib.closing(events):
+    with contextlib.closing(events), _Line() as line:
         for event in events:
             match event:
                 case Text(text):
                     progress.clear()
                     if show:
-                        sys.stdout.write(text)
-                        sys.stdout.flush()
+                        line.write(text)
                 case Progress(done, total):
                     progress.show(f"reading {done:,} of {total:,} tokens")
                 case Notice(text):
@@ -44,8 +43,7 @@ def play(events: Generator[Event], console: Console, *, show: bool) -> tuple[Tur
                 case TurnEnd():
                     progress.clear()
                     if show:
-                        sys.stdout.write("\n")
-                        sys.stdout.flush()
+                        line.end()
                     return event, notices
                 case Saved():
                     pass
@@ -70,6 +68,32 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class _Line:
+    """The reply on stdout. Its last line is ended whatever happens: no error is told in the middle of it."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def write(self, text: str) -> None:
+        self._open = True
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        self._open = False
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    def __enter__(self) -> "_Line":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open and not isinstance(error, OSError):
+            self.end()
 
 
 class _ProgressLine:

@@ -7,7 +7,7 @@ VERBS: dict[str, str] = {
     "chat": "list, show, search, rename, fork, export or delete conversations",
     "model": "list, pull, import, verify, use, remove or measure models",
     "vault": "make the vault, or say how it is",
-    "status": "say what is where, and what is running",
+    "status": "say what is where, and which model answers",
     "doctor": "check every component, and say how to mend what is broken",
     "config": "show or change settings",
     "completion": "print a completion script for your shell",

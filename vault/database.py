@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import sqlcipher3
 
+from vault.durable import storage_error
 from vault.errors import DatabaseDamaged, DiskFull, PlaintextDatabase, VaultError, VersionTooNew
 from vault.keys import KEY_BYTES
 
@@ -84,8 +85,15 @@ class Database:
         Raises:
             VaultError: something already lies at `path`, or it can't be written.
         """
+        _check_length(key)
         if path.exists():
             raise VaultError(f"{path} already exists.")
+        # An empty file of our own mode first: SQLite would make one that others can read, and gives the write-ahead
+        # log and the shared memory the mode of the database.
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise storage_error(error, path) from error
         return cls._start(path, key)
 
     @classmethod
@@ -177,8 +185,10 @@ class Database:
         def check() -> list[str]:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             found = [str(row[0]) for row in self._connection.execute("PRAGMA cipher_integrity_check").fetchall()]
+            if found:
+                return found  # SQLite's own check would stumble over those pages
             rows = self._connection.execute("PRAGMA integrity_check").fetchall()
-            return found + [str(row[0]) for row in rows if row[0] != "ok"]
+            return [str(row[0]) for row in rows if row[0] != "ok"]
 
         return self._worker.submit(_guarded, check, self._path).result()
 
@@ -241,8 +251,7 @@ def _code_from_text(text: str) -> int | None:
 
 
 def _connect(path: Path, key: bytes) -> Connection:
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"a database key has {KEY_BYTES} bytes, not {len(key)}")
+    _check_length(key)
     connection = cast(Connection, sqlcipher3.connect(str(path), isolation_level=None, cached_statements=128))
     try:
         # First, or SQLCipher writes to the terminal on a wrong key.
@@ -263,6 +272,11 @@ def _connect(path: Path, key: bytes) -> Connection:
         connection.close()
         raise PlaintextDatabase(f"{path} was about to be written unencrypted; nothing was stored.")
     return connection
+
+
+def _check_length(key: bytes) -> None:
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a database key has {KEY_BYTES} bytes, not {len(key)}")
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -50,7 +50,7 @@ Timestamp = Annotated[int, Meta(ge=0)]
 class _Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """What every slot has: an id of its own, when it was made (seconds since 1970), and the wrapped key."""
 
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}\Z")]
     created: Timestamp
     nonce: Base64
     wrapped: Base64
@@ -78,7 +78,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     format: str
     version: int
-    vault: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    vault: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     epoch: Annotated[int, Meta(ge=1)]
     slots: Annotated[list[Slot], Meta(min_length=1, max_length=_MAX_SLOTS)]
     mac: Base64

@@ -32,16 +32,17 @@ def main() -> None:
         writer.write(Failed(0, "internal", "it comes from another version of this program; install it again"))
         return
     _go_first()
-    try:
-        _serve(setup, reader, writer)
-    except MemoryError:  # so little that not even what llama.cpp needs could be imported
-        writer.write(Failed(0, "memory", f"a worker takes more than {setup.memory_limit // 2**20} MiB"))
+    _serve(setup, reader, writer)
 
 
 def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply]) -> None:
-    from agent.worker.engine import Engine, LoadFailed, OutOfMemory
+    from agent.worker.engine import WORKING_MEMORY, Engine, LoadFailed, OutOfMemory
 
     if setup.memory_limit:
+        if setup.memory_limit < WORKING_MEMORY:
+            wanted, given = WORKING_MEMORY // 2**20, setup.memory_limit // 2**20
+            writer.write(Failed(0, "memory", f"a worker takes {wanted} MiB beside the model, and may take {given}"))
+            return
         resource.setrlimit(resource.RLIMIT_DATA, (setup.memory_limit, setup.memory_limit))
     confinement = "none"
     try:

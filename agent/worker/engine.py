@@ -26,13 +26,15 @@ from agent.worker.sampling import StopScanner, build_chain, grammar_of
 from agent.worker.template import ChatTemplate, TemplateFailed
 from agent.worker.vocabulary import Vocabulary
 
-__all__ = ["Engine", "LoadFailed", "OutOfMemory"]
+__all__ = ["WORKING_MEMORY", "Engine", "LoadFailed", "OutOfMemory"]
 
 _BATCH = 512
 _TOKEN_BYTES = 4
 _FIRST_WINDOW = 1024
 _SMALLEST_WINDOW = 512
-_WORKING_MEMORY = 160 * 2**20  # the interpreter, llama.cpp's compute buffers and the vocabulary, measured
+WORKING_MEMORY = 160 * 2**20
+"""Bytes of the interpreter, llama.cpp's compute buffers and the vocabulary, measured."""
+
 _SHOW_EVERY_S = 0.025
 _DECODED, _ABORTED = 0, 2
 
@@ -254,7 +256,7 @@ class Engine:
         window = min(asked, trained) if asked and trained else asked or trained
         budget = self._setup.memory_free // 2
         if self._setup.memory_limit:
-            budget = min(budget, self._setup.memory_limit - _WORKING_MEMORY)
+            budget = min(budget, self._setup.memory_limit - WORKING_MEMORY)
         per_token = self._cache_bytes_per_token()
         affordable = max(0, budget) // per_token
         if affordable >= window:

@@ -1,6 +1,7 @@
 """llama.cpp's sampler chain, and the end of a reply at a stop string."""
 
 import ctypes
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,9 @@ from agent.worker.binding import llama
 from agent.worker.protocol import Sampling
 
 __all__ = ["SchemaFailed", "StopScanner", "build_chain"]
+
+
+_STRING_CHARACTER = r"""[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})"""
 
 
 class SchemaFailed(Exception):
@@ -63,10 +67,28 @@ def grammar_of(schema: str) -> str:
     Raises:
         SchemaFailed: it is no schema that can be turned into one.
     """
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
+    from llama_cpp.llama_grammar import BuiltinRule, SchemaConverter
 
+    class Converter(SchemaConverter):  # type: ignore[misc]
+        """llama-cpp-python's, whose replies aren't always JSON, set right.
+
+        Escapes in constants and names stay escapes, and strings hold no raw control characters.
+        """
+
+        def _add_primitive(self, name: str, rule: object) -> str:
+            own = BuiltinRule(_STRING_CHARACTER, []) if name == "char" else rule
+            return str(super()._add_primitive(name, own))
+
+        def _format_literal(self, literal: str) -> str:
+            return str(super()._format_literal(literal.replace("\\", "\\\\")))
+
+        def _generate_constant_rule(self, value: object) -> str:
+            return self._format_literal(json.dumps(value, ensure_ascii=False))
+
+    converter = Converter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
     try:
-        return str(json_schema_to_gbnf(schema))
+        converter.visit(converter.resolve_refs(json.loads(schema), "stdin"), "")
+        return str(converter.format_grammar())
     except Exception as error:
         raise SchemaFailed(f"the JSON schema can't be used: {type(error).__name__}") from error
 

@@ -29,6 +29,7 @@ _OFFSET_NUMBER, _OFFSET_ARCHITECTURE, _OFFSET_ARGUMENTS = 0, 4, 16
 _CLONE_THREAD = 0x00010000
 _AT_EMPTY_PATH = 0x1000
 _PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41
+_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
 
 # Audit architecture, the number of seccomp(2), and the numbers of what is allowed.
 _X86_64 = {
@@ -127,9 +128,11 @@ def _program(architecture: int, numbers: dict[str, int]) -> bytes:
         # uses clone.
         "clone": _if_masked(0, _CLONE_THREAD, _CLONE_THREAD),
         "clone3": [(_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS)],
-        "tgkill": _if_equal(0, os.getpid()),  # abort() signals the process itself
-        "newfstatat": _if_equal(3, _AT_EMPTY_PATH),  # fstat of an open descriptor, as glibc spells it
-        "prctl": [*_if_equal(0, _PR_SET_NAME)[:-1], *_if_equal(0, _PR_SET_VMA)],
+        "tgkill": _if_one_of(0, os.getpid()),  # abort() signals the process itself
+        "newfstatat": _if_one_of(3, _AT_EMPTY_PATH),  # fstat of an open descriptor, as glibc spells it
+        "prctl": _if_one_of(0, _PR_SET_NAME, _PR_SET_VMA),
+        # Not F_SETOWN and F_SETSIG: a pipe could be made to send the parent any signal.
+        "fcntl": _if_one_of(1, _F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC),
     }
     for name, number in numbers.items():
         body = conditional.get(name, [(_RETURN, 0, 0, _RET_ALLOW)])
@@ -139,14 +142,12 @@ def _program(architecture: int, numbers: dict[str, int]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-def _if_equal(argument: int, value: int) -> list[tuple[int, int, int, int]]:
-    """Allow when the low word of an argument has this value, else deny."""
-    return [
-        (_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * argument),
-        (_JUMP_EQUAL, 0, 1, value),
-        (_RETURN, 0, 0, _RET_ALLOW),
-        (_RETURN, 0, 0, _RET_ERRNO | errno.EPERM),
-    ]
+def _if_one_of(argument: int, *values: int) -> list[tuple[int, int, int, int]]:
+    """Allow when the low word of an argument has one of these values, else deny."""
+    body = [(_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * argument)]
+    for value in values:
+        body += [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, _RET_ALLOW)]
+    return [*body, (_RETURN, 0, 0, _RET_ERRNO | errno.EPERM)]
 
 
 def _if_masked(argument: int, mask: int, value: int) -> list[tuple[int, int, int, int]]:

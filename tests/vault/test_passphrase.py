@@ -144,7 +144,7 @@ def test_every_part_of_a_stretch_changes_the_key() -> None:
 
 
 def test_the_cost_of_new_slots_is_256_mebibytes() -> None:
-    assert DEFAULT_COST == KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4, name="argon2id")
+    assert KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4, name="argon2id") == DEFAULT_COST
 
 
 @given(st.integers(8, 2**22), st.integers(1, 100), st.integers(1, 64))
@@ -152,7 +152,7 @@ def test_a_cost_that_can_be_stated_is_one_that_argon2_takes_and_a_person_can_wai
     memory: int, iterations: int, lanes: int
 ) -> None:
     if memory < 8 * lanes or memory * iterations > 16 * 2**20:
-        with pytest.raises(ValueError, match="Argon2|costs"):
+        with pytest.raises(ValueError, match=r"Argon2|costs"):
             KdfCost(memory_kib=memory, iterations=iterations, lanes=lanes)
     else:
         KdfCost(memory_kib=memory, iterations=iterations, lanes=lanes)

@@ -10,7 +10,11 @@ from vault.sanitize import sanitize, sanitize_line
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 TROUBLE = st.text(st.sampled_from("a \t\n\r\x00\x1b\x07\x85\x9b\u2028\u202e\u200b\ud800\udfff\U000e0041]52;c"))
-VISIBLE_FORMAT = {"\u06dd", "\u070f", "\u08e2"}  # signs that enclose digits or mark an abbreviation: seen, not obeyed
+VISIBLE_FORMAT = {
+    "\u06dd",
+    "\u070f",
+    "\u08e2",
+}  # signs that enclose digits or mark an abbreviation: seen, not obeyed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,472 @@
+"""Conversations as trees, and what deleting and searching do to them."""
+
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fixtures.processes import start_function
+from vault.conversations import Attachment, Conversations, Generation, Message, MessageId, Session
+from vault.database import Database
+from vault.errors import NotFound, VaultError
+from vault.home import Home
+from vault.store import Vault
+
+TABLES = ("sessions", "messages", "attachments", "generations")
+GENERATION = Generation(
+    model_name="tiny",
+    model_sha256="ab" * 32,
+    adapter_sha256=None,
+    sampling={"temperature": 0.7, "seed": 42, "stop": ["</s>"]},
+    finish="stop",
+    prompt_tokens=12,
+    cached_tokens=7,
+    completion_tokens=3,
+    load_s=0.25,
+    prefill_s=0.5,
+    decode_s=0.125,
+    first_token_s=0.75,
+    tokens=b"\x01\x00\x00\x00\xff\xff\xff\x7f",
+)
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    database = Database.in_memory()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def kept(database: Database) -> Conversations:
+    return Conversations(database)
+
+
+@pytest.fixture
+def session(kept: Conversations) -> Session:
+    return kept.start("Rainbows", "Be brief.")
+
+
+def turn(kept: Conversations, session: Session, parent: MessageId | None, question: str, answer: str) -> MessageId:
+    asked = kept.append(session.id, parent, "user", question)
+    return kept.append(session.id, asked.id, "assistant", answer).id
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
+def found(kept: Conversations, words: str) -> list[str]:
+    return [hit.message_id for hit in kept.search(words)]
+
+
+def counts(database: Database) -> dict[str, int]:
+    return {
+        table: database.read(lambda c, table=table: c.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # type: ignore[misc]
+        for table in TABLES
+    }
+
+
+def index_terms(database: Database) -> set[str]:
+    """Every word that the full-text index still knows, whatever rows are there."""
+
+    def query(connection: object) -> set[str]:
+        execute = connection.execute  # type: ignore[attr-defined]
+        execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.terms USING fts5vocab('main', 'messages_text', 'row')")
+        return {row[0] for row in execute("SELECT term FROM temp.terms").fetchall()}
+
+    return database.write(query)
+
+
+def index_is_sound(database: Database) -> bool:
+    """FTS5's own comparison of the index with the rows; it raises when they differ."""
+    database.write(
+        lambda c: c.execute(
+            "INSERT INTO messages_text (messages_text, rank) VALUES ('integrity-check', 1)"
+        ).fetchall()
+    )
+    return True
+
+
+# Trees
+
+
+def test_a_conversation_is_read_from_its_root_to_its_head(kept: Conversations, session: Session) -> None:
+    first = turn(kept, session, None, "one?", "one.")
+    second = turn(kept, session, first, "two?", "two.")
+    assert texts(kept.path(session.id)) == ["one?", "one.", "two?", "two."]
+    assert texts(kept.path(session.id, first)) == ["one?", "one."]
+    again = kept.find(session.id)
+    assert (again.head, again.messages, again.title, again.system_prompt) == (second, 4, "Rainbows", "Be brief.")
+
+
+def test_a_session_without_messages_has_an_empty_path(kept: Conversations, session: Session) -> None:
+    assert kept.path(session.id) == []
+    assert kept.tree(session.id) == []
+    assert session == kept.find(session.id)
+
+
+def test_regenerating_and_editing_add_siblings_and_overwrite_nothing(kept: Conversations, session: Session) -> None:
+    asked = kept.append(session.id, None, "user", "colours?")
+    replies = [kept.append(session.id, asked.id, "assistant", text) for text in ("red", "green", "blue")]
+    assert kept.siblings(replies[1]) == [reply.id for reply in replies]
+    assert texts(kept.path(session.id)) == ["colours?", "blue"]
+    kept.set_head(session.id, replies[0].id)
+    assert texts(kept.path(session.id)) == ["colours?", "red"]
+    edited = kept.append(session.id, None, "user", "shapes?")
+    assert kept.siblings(asked) == [asked.id, edited.id]
+    assert texts(kept.path(session.id)) == ["shapes?"]
+    assert texts(kept.tree(session.id)) == ["colours?", "red", "green", "blue", "shapes?"]
+
+
+def test_siblings_are_of_one_session_and_one_role(kept: Conversations, session: Session) -> None:
+    other = kept.start("Other", "")
+    mine = kept.append(session.id, None, "user", "mine")
+    kept.append(other.id, None, "user", "theirs")
+    assert kept.siblings(mine) == [mine.id]
+
+
+def test_provenance_and_attachments_come_back_as_they_were(kept: Conversations, session: Session) -> None:
+    files = (Attachment("notes.txt", "line\nline"), Attachment("a.md", ""))
+    asked = kept.append(session.id, None, "user", "read this", attachments=files)
+    reply = kept.append(session.id, asked.id, "assistant", "", status="streaming")
+    kept.checkpoint(reply.id, "half of")
+    assert texts(kept.path(session.id)) == ["read this", "half of"]
+    kept.finish(reply.id, "the whole", "complete", GENERATION)
+    first, second = kept.path(session.id)
+    assert first.attachments == files
+    assert first.generation is None
+    assert (second.text, second.status, second.generation) == ("the whole", "complete", GENERATION)
+    kept.replace_attachments(asked.id, files[:1])
+    assert kept.path(session.id)[0].attachments == files[:1]
+
+
+def test_a_finished_reply_is_not_changed_by_a_late_checkpoint(kept: Conversations, session: Session) -> None:
+    reply = kept.append(session.id, None, "assistant", "", status="streaming")
+    kept.finish(reply.id, "the whole", "cancelled", None)
+    kept.checkpoint(reply.id, "half of")
+    assert [(message.text, message.status) for message in kept.tree(session.id)] == [("the whole", "cancelled")]
+
+
+def test_a_reply_cut_off_by_a_kill_is_kept_and_marked(vault: Vault, home: Home) -> None:
+    session = vault.conversations.start("Cut off", "")
+    other = vault.conversations.start("Elsewhere", "")
+    vault.conversations.append(other.id, None, "assistant", "still going", status="streaming")
+    with start_function(stream, home.data, session.id) as writer:
+        assert writer.stdout is not None
+        for _ in range(3):
+            assert writer.stdout.readline()
+        writer.kill()
+    assert vault.conversations.mark_interrupted(session.id) == 1
+    assert vault.conversations.mark_interrupted(session.id) == 0
+    (reply,) = vault.conversations.path(session.id)
+    assert reply.status == "interrupted"
+    assert reply.text.startswith("word word word")
+    (untouched,) = vault.conversations.path(other.id)
+    assert untouched.status == "streaming"
+
+
+def stream(data: str, session_id: str) -> None:
+    from tests.fixtures.models import PASSPHRASE
+
+    with Vault.open_with_passphrase(Home.locate({"CLAW_HOME": data}), PASSPHRASE) as vault:
+        session = vault.conversations.find(session_id)
+        reply = vault.conversations.append(session.id, None, "assistant", "", status="streaming")
+        text = ""
+        while True:
+            text += "word "
+            vault.conversations.checkpoint(reply.id, text)
+            print(len(text), flush=True)
+
+
+def test_messages_belong_to_a_session_and_a_parent_that_exist(kept: Conversations, session: Session) -> None:
+    with pytest.raises(VaultError, match="FOREIGN KEY"):
+        kept.append(type(session.id)("nowhere"), None, "user", "hello")
+    with pytest.raises(VaultError, match="FOREIGN KEY"):
+        kept.append(session.id, MessageId("nowhere"), "user", "hello")
+    assert kept.tree(session.id) == []
+    assert kept.find(session.id).head is None
+
+
+# Sessions
+
+
+def test_the_session_used_last_comes_first(kept: Conversations) -> None:
+    assert kept.newest() is None
+    first, second = kept.start("first", ""), kept.start("second", "")
+    assert [s.id for s in kept.sessions()] == [second.id, first.id]
+    while kept.append(first.id, None, "user", "again").created_ms == second.updated_ms:
+        pass
+    assert [s.id for s in kept.sessions()] == [first.id, second.id]
+    newest = kept.newest()
+    assert newest is not None
+    assert newest.id == first.id
+    assert len(kept.sessions(limit=1)) == 1
+
+
+def test_a_session_is_found_by_its_id_its_beginning_or_its_title(kept: Conversations, session: Session) -> None:
+    for wanted in (session.id, session.id[:3], session.id[:9], "Rainbows"):
+        assert kept.find(wanted).id == session.id
+
+
+@pytest.mark.parametrize(
+    "wanted", ["", "ra", "rainbows", "Rainbow", "%", "_" * 10, "zz\x00", "caf\udce9", "' OR 1=1"]
+)
+def test_what_is_no_session_is_said_to_be_none(kept: Conversations, session: Session, wanted: str) -> None:
+    with pytest.raises(NotFound, match="There is no session") as refused:
+        kept.find(wanted)
+    assert refused.value.exit_code == 2
+
+
+def test_two_letters_of_an_id_are_too_few(kept: Conversations, session: Session) -> None:
+    with pytest.raises(NotFound):
+        kept.find(session.id[:2])
+
+
+def test_a_title_of_two_sessions_names_neither(kept: Conversations, session: Session) -> None:
+    other = kept.start("Rainbows", "")
+    with pytest.raises(NotFound, match="More than one") as refused:
+        kept.find("Rainbows")
+    assert refused.value.hint
+    kept.rename(other.id, "Clouds")
+    assert kept.find("Rainbows").id == session.id
+    assert kept.find("Clouds").id == other.id
+
+
+def test_a_system_prompt_can_be_changed(kept: Conversations, session: Session) -> None:
+    kept.set_system_prompt(session.id, "Be long.")
+    assert kept.find(session.id).system_prompt == "Be long."
+
+
+# Forks
+
+
+def test_a_fork_copies_the_path_and_leaves_the_original(kept: Conversations, session: Session) -> None:
+    asked = kept.append(session.id, None, "user", "read", attachments=[Attachment("a", "b")])
+    reply = kept.append(session.id, asked.id, "assistant", "", status="streaming")
+    kept.finish(reply.id, "done", "complete", GENERATION)
+    turn(kept, session, reply.id, "more?", "more.")
+    before = kept.tree(session.id)
+    fork = kept.fork(session.id, reply.id, "A fork")
+    copied = kept.path(fork.id)
+    assert (fork.title, fork.system_prompt, fork.forked_from, fork.messages) == ("A fork", "Be brief.", reply.id, 2)
+    assert texts(copied) == ["read", "done"]
+    assert copied[0].attachments == (Attachment("a", "b"),)
+    assert copied[1].generation == GENERATION
+    assert not {m.id for m in copied} & {m.id for m in before}
+    kept.append(fork.id, fork.head, "user", "elsewhere")
+    assert kept.tree(session.id) == before
+    kept.delete(session.id)
+    assert texts(kept.path(fork.id)) == ["read", "done", "elsewhere"]
+
+
+def test_a_fork_at_no_message_of_the_session_is_refused(kept: Conversations, session: Session) -> None:
+    other = kept.start("Other", "")
+    foreign = kept.append(other.id, None, "user", "theirs")
+    for at in (MessageId("nowhere"), foreign.id):
+        with pytest.raises(NotFound, match="no message"):
+            kept.fork(session.id, at, "A fork")
+    assert len(kept.sessions()) == 2
+
+
+def test_an_empty_session_forks_into_an_empty_one(kept: Conversations, session: Session) -> None:
+    fork = kept.fork(session.id, None, "A fork")
+    assert (fork.head, fork.messages, fork.forked_from) == (None, 0, None)
+
+
+# Deleting
+
+
+def test_deleting_a_session_leaves_nothing_of_it_anywhere(
+    kept: Conversations, session: Session, database: Database
+) -> None:
+    other = kept.start("Other", "")
+    stays = kept.append(other.id, None, "user", "marmalade")
+    asked = kept.append(session.id, None, "user", "zanzibar", attachments=[Attachment("a", "b")])
+    for text in ("quokka", "axolotl"):
+        reply = kept.append(session.id, asked.id, "assistant", "", status="streaming")
+        kept.checkpoint(reply.id, f"{text} draft")
+        kept.finish(reply.id, text, "complete", GENERATION)
+    assert index_terms(database) == {"marmalade", "zanzibar", "quokka", "axolotl"}
+    kept.delete(session.id)
+    assert counts(database) == {"sessions": 1, "messages": 1, "attachments": 0, "generations": 0}
+    assert index_terms(database) == {"marmalade"}
+    assert found(kept, "zanzibar") == found(kept, "quokka") == []
+    assert found(kept, "marmalade") == [stays.id]
+    assert index_is_sound(database)
+
+
+def test_a_conversation_longer_than_sqlites_cascades_can_be_deleted(
+    kept: Conversations, session: Session, database: Database
+) -> None:
+    root = lengthen(kept, session, database)
+    kept.discard(MessageId("m1500"))
+    assert kept.find(session.id).head == "m1499"
+    assert len(kept.path(session.id)) == 1500
+    kept.discard(root)
+    assert kept.find(session.id).head is None
+    assert counts(database)["messages"] == 0
+    lengthen(kept, session, database)
+    kept.delete(session.id)
+    assert counts(database)["messages"] == 0
+    assert index_terms(database) == set()
+
+
+def lengthen(kept: Conversations, session: Session, database: Database) -> MessageId:
+    insert = "INSERT INTO messages VALUES (NULL, ?, ?, ?, 'user', 'word', 'complete', 1)"
+    parents = [None, *(f"m{n}" for n in range(2999))]
+    database.write(lambda c: [c.execute(insert, (f"m{n}", session.id, parents[n])) for n in range(3000)])
+    kept.set_head(session.id, MessageId("m2999"))
+    return MessageId("m0")
+
+
+def test_discarding_removes_all_below_and_moves_the_head_to_the_parent(
+    kept: Conversations, session: Session, database: Database
+) -> None:
+    first = turn(kept, session, None, "one?", "one.")
+    asked = kept.append(session.id, first, "user", "zanzibar?")
+    for text in ("quokka", "axolotl"):
+        kept.append(session.id, asked.id, "assistant", text)
+    kept.discard(asked.id)
+    assert kept.find(session.id).head == first
+    assert texts(kept.tree(session.id)) == ["one?", "one."]
+    assert index_terms(database) == {"one"}
+    assert index_is_sound(database)
+
+
+def test_discarding_elsewhere_leaves_the_head_alone(kept: Conversations, session: Session) -> None:
+    abandoned = turn(kept, session, None, "one?", "one.")
+    head = turn(kept, session, None, "two?", "two.")
+    kept.discard(abandoned)
+    assert kept.find(session.id).head == head
+    kept.discard(MessageId("nowhere"))
+    assert texts(kept.path(session.id)) == ["two?", "two."]
+
+
+def test_discarding_the_first_message_leaves_no_head(kept: Conversations, session: Session) -> None:
+    kept.discard(kept.append(session.id, None, "user", "oops").id)
+    assert kept.find(session.id).head is None
+    assert kept.path(session.id) == []
+
+
+def test_what_was_deleted_is_not_in_the_file_even_to_who_holds_the_key(vault: Vault) -> None:
+    session = vault.conversations.start("Gone", "")
+    vault.conversations.append(session.id, None, "user", "the canary sang " * 300)
+    assert vault.integrity_errors() == []  # folds the write-ahead log in
+    assert b"canary" in decrypted(vault)
+    vault.conversations.delete(session.id)
+    assert vault.integrity_errors() == []
+    assert b"canary" not in decrypted(vault)
+
+
+def decrypted(vault: Vault) -> bytes:
+    """Every page of the file, freed ones too, by SQLCipher 4's page format: AES-256-CBC, IV, HMAC-SHA512."""
+    key = algorithms.AES(vault._master.derive("database"))
+    plain = b""
+    with vault.home.database.open("rb") as file:
+        file.read(16)  # the salt takes the place of the first page's first bytes
+        body = file.read(4096 - 16)
+        while body:
+            decryptor = Cipher(key, modes.CBC(body[-80:-64])).decryptor()
+            plain += decryptor.update(body[:-80]) + decryptor.finalize()
+            body = file.read(4096)
+    return plain
+
+
+# Searching
+
+
+@pytest.fixture
+def library(kept: Conversations, session: Session) -> dict[str, MessageId]:
+    kept_texts = {
+        "rainbow": "The rainbow's colours are red, orange and yellow.",
+        "café": "Le Café de l'Élysée serves crème brûlée à la Việt.",
+        "code": 'Use SELECT "name" FROM t WHERE a NEAR b AND NOT c; x-ray is (one) {word} ^2.',
+        "漢字": "漢字 and ASCII",
+    }
+    return {name: kept.append(session.id, None, "user", text).id for name, text in kept_texts.items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("rainbow", "rainbow"),
+        ("RAINBOW Red", "rainbow"),
+        ("red rain", "rainbow"),
+        ("yellow, red.", "rainbow"),
+        ("cafe", "café"),
+        ("CAFÉ élysée", "café"),
+        ("cafe\u0301", "café"),
+        ("creme brulee", "café"),
+        ("caf\udce9", "café"),
+        ("viet", "café"),
+        ("rainbow !", "rainbow"),
+        ("? rainbow", "rainbow"),
+        ("rainbow — red", "rainbow"),
+        ("rainbow\x00red", "rainbow"),
+        ("\x00rainbow\x00", "rainbow"),
+        ('"name"', "code"),
+        ('say"name', "code"),
+        ("NOT AND NEAR", "code"),
+        ("x-ray", "code"),
+        ("(one)", "code"),
+        ("^2", "code"),
+        ("漢字", "漢字"),
+    ],
+)
+def test_words_are_found_as_a_person_types_them(
+    kept: Conversations, library: dict[str, MessageId], words: str, name: str
+) -> None:
+    expected = [] if words == 'say"name' else [library[name]]
+    assert found(kept, words) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "  ", "\x00", '"', '""', "*", "!?", "^", "()", "text:rainbow", "rainbow OR zebra", "rainbow NOT red",
+     "ainbow", "NEAR(rainbow red)", "{text}: rainbow", "ra inbow", "'; DROP TABLE messages; --", "rain* colours"],
+)  # fmt: skip
+def test_nothing_typed_is_taken_for_query_syntax(
+    kept: Conversations, library: dict[str, MessageId], words: str
+) -> None:
+    assert found(kept, words) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=())) | st.text(st.sampled_from("\"'*^:(){}-+ANDORT rainbow\x00\\")))
+def test_no_search_is_an_error(kept: Conversations, library: dict[str, MessageId], words: str) -> None:
+    assert {*found(kept, words)} <= {*library.values()}
+
+
+def test_a_hit_says_where_it_is(kept: Conversations, session: Session) -> None:
+    message = kept.append(session.id, None, "assistant", "much before " * 20 + "the rainbow" + " much after" * 20)
+    (hit,) = kept.search("rainbow")
+    assert (hit.session_id, hit.session_title, hit.message_id, hit.role, hit.created_ms) == (
+        *(session.id, "Rainbows", message.id, "assistant", message.created_ms),
+    )
+    assert "rainbow" in hit.snippet
+    assert len(hit.snippet) < len(message.text)
+
+
+def test_a_search_is_limited(kept: Conversations, session: Session) -> None:
+    for _ in range(5):
+        kept.append(session.id, None, "user", "rainbow")
+    assert len(kept.search("rainbow", limit=3)) == 3
+
+
+def test_a_reply_is_found_by_its_last_text_and_not_by_its_drafts(kept: Conversations, session: Session) -> None:
+    reply = kept.append(session.id, None, "assistant", "", status="streaming")
+    kept.checkpoint(reply.id, "a quokka")
+    assert found(kept, "quokka") == [reply.id]
+    kept.finish(reply.id, "an axolotl", "complete", None)
+    assert found(kept, "quokka") == []
+    assert found(kept, "axolotl") == [reply.id]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_is_kept_as_it_was(kept: Conversations, session: Session, text: str) -> None:
+    message = kept.append(session.id, None, "user", text, attachments=[Attachment(text, text)])
+    assert kept.path(session.id, message.id)[-1] == message
