@@ -12,7 +12,7 @@ from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["MAX_BYTES", "read_attachment", "read_text"]
 
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 2**20
 """Most bytes of one file or of piped text: far more than any context window holds."""
 
 

@@ -142,7 +142,8 @@ class _Conversation:
                 self._regenerate()
             case _:
                 self._console.say(
-                    f"There is no command /{name}. /help lists them; with a space before it, the model reads it."
+                    f"There is no command /{name}; /help lists them.\n"
+                    "To say it to the model, put a space before it."
                 )
         return True
 

@@ -1,6 +1,7 @@
 """The worker's process: reads requests in one thread, works in the other, and ends with its parent."""
 
 import contextlib
+import importlib
 import os
 import queue
 import resource
@@ -37,6 +38,7 @@ def main() -> None:
 
 def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply]) -> None:
     from agent.worker.engine import WORKING_MEMORY, Engine, LoadFailed, OutOfMemory
+    from skills.sandbox import Unsupported
 
     if setup.memory_limit:
         if setup.memory_limit < WORKING_MEMORY:
@@ -44,22 +46,27 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
             writer.write(Failed(0, "memory", f"a worker takes {wanted} MiB beside the model, and may take {given}"))
             return
         resource.setrlimit(resource.RLIMIT_DATA, (setup.memory_limit, setup.memory_limit))
-    confinement = "none"
+    from agent.worker.binding import llama
+
+    # A GPU's driver opens devices and libraries of its own while a model is loaded and first used.
+    gpu = setup.gpu_layers != 0 and bool(llama.llama_supports_gpu_offload())
     try:
-        confinement = _confine()
-    except OSError as error:
-        if setup.confine:
-            writer.write(Failed(0, "confinement", str(error)))
-            return
-    try:
-        engine = Engine(setup, confinement)
+        if setup.confine and not gpu:
+            _confine()
+        engine = Engine(setup, gpu)
+        if setup.confine and gpu:
+            engine.warm_up()
+            _confine(devices=True)
+    except Unsupported as error:
+        writer.write(Failed(0, "confinement", str(error)))
+        return
     except LoadFailed as error:
         writer.write(Failed(0, "model", str(error)))
         return
     except (OutOfMemory, MemoryError) as error:
         writer.write(Failed(0, "memory", str(error) or "the model can't be loaded into it"))
         return
-    writer.write(engine.ready)
+    writer.write(engine.ready("seccomp" if setup.confine else "none"))
     inbox: queue.SimpleQueue[Generate] = queue.SimpleQueue()
     cancelled: set[int] = set()
     current = [0]
@@ -112,20 +119,16 @@ def _go_first() -> None:
         file.write("1000")
 
 
-def _confine() -> str:
-    """Give up files, network and processes, before one byte of the model is read."""
-    import importlib
-
+def _confine(*, devices: bool = False) -> None:
+    """Give up files, network and processes: without a GPU, before one byte of the model is read."""
     # Whatever is imported or looked up later can't be found any more.
-    for name in ("llama_cpp.llama_grammar", "jinja2.debug", "agent.worker.engine"):
+    for name in ("llama_cpp.llama_grammar", "jinja2.debug"):
         importlib.import_module(name)
     from agent.worker.template import rehearse
-
-    rehearse()
     from skills.sandbox import confine_to_descriptors
 
-    confine_to_descriptors()
-    return "seccomp"
+    rehearse()
+    confine_to_descriptors(devices=devices)
 
 
 if __name__ == "__main__":

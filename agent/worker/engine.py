@@ -55,14 +55,14 @@ class Engine:
 
     Args:
         setup: What to load.
-        confinement: How this process is confined; handed on in `Ready`.
+        gpu: Whether layers go to a GPU.
 
     Raises:
         LoadFailed: the file is no model that this build of llama.cpp can load.
         OutOfMemory: not even a small context window fits.
     """
 
-    def __init__(self, setup: Setup, confinement: str) -> None:
+    def __init__(self, setup: Setup, gpu: bool) -> None:
         started = time.perf_counter()
         self._setup = setup
         self.stop_flag = (ctypes.c_char * 2)()
@@ -81,12 +81,22 @@ class Engine:
         self._cached: list[int] = []
         self._one = (llama.llama_token * 1)()
         self._make_room(min(_FIRST_WINDOW, self._window))
-        self.ready = Ready(
-            context=self._window,
-            confinement=confinement,
-            gpu=bool(llama.llama_supports_gpu_offload()) and setup.gpu_layers != 0,
-            load_s=time.perf_counter() - started,
-        )
+        self._gpu = gpu
+        self._load_s = time.perf_counter() - started
+
+    def ready(self, confinement: str) -> Ready:
+        """What to tell the parent.
+
+        Args:
+            confinement: How this process is confined.
+        """
+        return Ready(context=self._window, confinement=confinement, gpu=self._gpu, load_s=self._load_s)
+
+    def warm_up(self) -> None:
+        """Use the model once, so that a GPU's driver has loaded all it will need."""
+        for count in (8, 1):
+            self._evaluate_batch((llama.llama_token * count)(), count)
+        self._forget_from(0)
 
     def generate(self, request: Generate, send: Callable[[Reply], None]) -> None:
         """Answer one request; `stop_flag` set by another thread ends it within milliseconds.

@@ -58,6 +58,7 @@ _AARCH64 = {
     "getrandom": 278, "membarrier": 283, "rseq": 293, "clone3": 435,
 }  # fmt: skip
 _MACHINES = {"x86_64": (0xC000003E, 317, _X86_64), "aarch64": (0xC00000B7, 277, _AARCH64)}
+_IOCTL = {"x86_64": 16, "aarch64": 29}
 
 
 class Unsupported(OSError):
@@ -68,10 +69,13 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def confine_to_descriptors() -> None:
+def confine_to_descriptors(*, devices: bool = False) -> None:
     """Confine this process, all its threads included, to computing and the descriptors it holds.
 
     It can't be undone. Import, open and look up beforehand whatever is needed afterwards.
+
+    Args:
+        devices: Whether open devices may be driven too (ioctl), as a GPU's driver does.
 
     Raises:
         Unsupported: not Linux, an unknown machine, or a kernel without seccomp filters; or the filter was
@@ -83,7 +87,7 @@ def confine_to_descriptors() -> None:
     if machine not in _MACHINES or struct.calcsize("P") != 8:
         raise Unsupported(f"no confinement is built for {machine} processors")
     architecture, seccomp_number, numbers = _MACHINES[machine]
-    code = _program(architecture, numbers)
+    code = _program(architecture, {**numbers, **({"ioctl": _IOCTL[machine]} if devices else {})})
     libc = ctypes.CDLL(None, use_errno=True)
     instructions = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.addressof(instructions))

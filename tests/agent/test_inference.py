@@ -3,6 +3,7 @@
 import array
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import stat
 import struct
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -445,17 +447,20 @@ def test_workers_that_die_or_end_leave_no_process_and_no_descriptor(tiny_model: 
     assert psutil.Process().children() == children
 
 
-def hold_a_worker(model: str) -> None:
-    """Run by the tests below in a process of its own: ask without end."""
+def hold_a_worker(model: str, doing: str) -> None:
+    """Run by the test below in a process of its own: ask without end, or nothing."""
     with worker(Path(model)) as inference:
+        inference.ready()
         reply = inference.generate([QUESTION], ENDLESS, reserve=32)
-        next(reply)
+        if doing == "answering":
+            next(reply)
         print(inference.process_id, flush=True)
         signal.pause()
 
 
-def test_a_worker_ends_with_an_app_that_is_killed(smollm: Path) -> None:
-    with start_function(hold_a_worker, smollm) as app:
+@pytest.mark.parametrize("doing", ["answering", "idle"])
+def test_a_worker_ends_with_an_app_that_is_killed(smollm: Path, doing: str) -> None:
+    with start_function(hold_a_worker, smollm, doing) as app:
         assert app.stdout is not None
         orphan = psutil.Process(int(app.stdout.readline()))
         app.kill()
@@ -672,6 +677,30 @@ def test_a_worker_that_speaks_nonsense_is_ended(impostor: Callable[..., Inferenc
     with pytest.raises(WorkerDied, match="it answered nonsense"):
         ask(inference, QUESTION)
     assert inference.process_id is None
+
+
+def test_an_interrupt_in_the_middle_of_a_message_leaves_no_rest_of_it_behind(
+    impostor: Callable[..., Inference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_said = tmp_path / "half said"
+    inference = impostor(frame(READY)[:9], then=f"open({str(half_said)!r}, 'w').close(); signal.pause()")
+    main_thread = threading.get_ident()
+
+    def half_read() -> bool:
+        process = inference._process
+        if process is None or process.stdout is None or not half_said.exists():
+            return False
+        waiting = array.array("i", [0])
+        fcntl.ioctl(process.stdout.fileno(), termios.FIONREAD, waiting)
+        return waiting[0] == 0
+
+    thread = when(half_read, lambda: signal.pthread_kill(main_thread, signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        inference.ready()
+    thread.join()
+    monkeypatch.undo()
+
+    assert ask(inference, QUESTION).end.completion_tokens == 16
 
 
 @pytest.mark.parametrize(

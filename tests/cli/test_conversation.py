@@ -134,7 +134,7 @@ def test_leaving_by_command(person: Person, line: str) -> None:
 def test_an_unknown_command_is_not_said_to_the_model(person: Person) -> None:
     terminal = sits_down(person)
     terminal.says("/etc/passwd is a file")
-    assert "There is no command /etc/passwd. /help lists them" in terminal.sees(PROMPT)
+    assert "There is no command /etc/passwd; /help lists them." in terminal.sees(PROMPT)
     leaves(terminal)
     assert conversations(person) == []
 

@@ -272,7 +272,8 @@ def test_a_full_disk_is_told_and_the_vault_stays_whole(person: Person, own_mount
     shutil.copytree(person.home.data, copy)
     script = (
         'mount -t tmpfs -o size=400k tmpfs "$0" && cp -a "$1/." "$0" && shift || exit 98\n'
-        'dd if=/dev/zero of="$0/filler" 2>/dev/null; "$@"; code=$?; rm "$0/filler"; "$CLAW" vault check >&2 || code=99; exit $code'
+        'dd if=/dev/zero of="$0/filler" 2>/dev/null; "$@"; code=$?\n'
+        'rm "$0/filler"; "$CLAW" vault check >&2 || code=99; exit $code'
     )
     prefix = (*own_mounts, "sh", "-c", script, str(person.home.data), str(copy))
     done = person.claw("ask", "Hello", prefix=prefix, CLAW=CLAW)

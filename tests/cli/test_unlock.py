@@ -143,7 +143,7 @@ def test_the_first_run_asks_twice_says_where_all_lies_and_goes_on_to_the_convers
     terminal.types("/quit")
     assert terminal.ends() == 0
     assert "short" not in terminal.screen
-    assert Vault.open_with_passphrase(person.home, PASSPHRASE).close() is None
+    person.vault().close()
 
 
 def test_headless_with_a_file_the_first_question_makes_the_vault(newcomer: Person) -> None:

@@ -21,7 +21,7 @@ def open_engine(path: Path, *, context: int = 1024) -> Engine:
         memory_limit=0,
         confine=False,
     )
-    return Engine(setup, "none")
+    return Engine(setup, gpu=False)
 
 
 @pytest.fixture(scope="session")

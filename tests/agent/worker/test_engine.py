@@ -220,3 +220,13 @@ def test_tokens_that_are_handed_on_spell_the_text(engine: Engine) -> None:
     spelled = b"".join(engine.vocabulary.bytes_of(token) for token in ids(end_of(replies).tokens))
 
     assert spelled.decode() == text_of(replies)
+
+
+def test_warming_up_leaves_nothing_in_the_cache(engine: Engine) -> None:
+    fresh = text_of(generate(engine, STORY))
+    engine._forget_from(0)
+    engine.stop_flag[0] = b"\0"
+    engine.warm_up()
+    again = generate(engine, STORY)
+    assert end_of(again).cached_tokens == 0
+    assert text_of(again) == fresh

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.worker.sampling import SchemaFailed, StopScanner, grammar_of
@@ -26,6 +26,8 @@ def shown(scanner: StopScanner, pieces: list[str]) -> str:
     return passed + scanner.flush()
 
 
+@example("xab<", ["ab<", "b"], [])
+@example("xab<", ["ab<", "b"], [1, 2, 3])
 @given(letters, stops, st.lists(st.integers(0, 100), max_size=12))
 def test_what_is_shown_ends_where_the_first_stop_string_completes_however_the_text_is_split(
     text: str, stops: list[str], cuts: list[int]

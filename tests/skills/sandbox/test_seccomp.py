@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import platform
@@ -10,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -443,3 +445,21 @@ def confine_with_a_hole(hole: str) -> None:
     numbers |= {"openat": CALLS["openat"]} if hole == "open" else {"socket": CALLS["socket"]}
     with pytest.raises(Unsupported, match="could be opened" if hole == "open" else "could be made"):
         confine_to_descriptors()
+
+
+# With devices
+
+
+def test_with_devices_open_ones_can_be_driven_and_nothing_else_is_gained() -> None:
+    run_function(drive_a_device)
+
+
+def drive_a_device() -> None:
+    descriptor, other = os.pipe()
+    os.write(other, b"four")
+    confine_to_descriptors(devices=True)
+    waiting = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4)
+    assert int.from_bytes(waiting, sys.byteorder) == 4
+    assert refuses(lambda: os.open("/dev/null", os.O_RDONLY))
+    assert refuses(lambda: socket.socket(socket.AF_INET))
+    assert refuses(os.fork)
