@@ -80,7 +80,7 @@ def _edit(console: Console) -> None:
                 if console.confirm("Edit again?"):
                     continue
                 raise SettingsError("The settings are unchanged.") from error
-            replace_file(path, draft.read_bytes())
+            replace_file(path.resolve(), draft.read_bytes())
             console.say(f"Saved {path}.")
             return
     finally:

@@ -55,6 +55,17 @@ class Console:
         """Whether somebody sits at a terminal who could answer."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
+    @property
+    def can_ask_passphrase(self) -> bool:
+        """Whether there is a terminal to type a passphrase at, even while stdin is a pipe or a file."""
+        if not sys.stderr.isatty():
+            return False
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        except OSError:
+            return sys.stdin.isatty()
+        return True
+
     def say(self, text: str = "") -> None:
         """Tell the person something that isn't data."""
         print(sanitize(text), file=sys.stderr, flush=True)
@@ -121,7 +132,7 @@ class Console:
         make_private_folder(self.home.data)
         if self.passphrase_file is not None:
             passphrase = read_passphrase_file(self.passphrase_file)
-        elif self.can_ask:
+        elif self.can_ask_passphrase:
             passphrase = self._new_passphrase()
         else:
             raise PassphraseMissing(
@@ -158,7 +169,7 @@ class Console:
     def _ask_passphrase(self, why: str) -> "Vault":
         from vault.store import Vault
 
-        if not self.can_ask:
+        if not self.can_ask_passphrase:
             raise PassphraseMissing(
                 " ".join(
                     part

@@ -27,7 +27,7 @@ def storage_error(error: OSError, path: Path) -> VaultError:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder, and its parents, that only its owner can enter (0700).
+    """Make a folder that only its owner can enter (0700), and the parents it lacks, as the umask says.
 
     Raises:
         HomeNotWritable: the folder can't be made, or is somebody else's.

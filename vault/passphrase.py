@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +45,8 @@ DEFAULT_COST = KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4)
 def stretch(passphrase: str, salt: bytes, cost: KdfCost) -> bytes:
     """The 32-byte key of a passphrase.
 
+    It is normalized first (NFC, as RFC 8265 asks for): one keyboard types "é" as one character, another as two.
+
     Raises:
         VaultError: there is less free memory than the cost asks for.
     """
@@ -55,7 +58,7 @@ def stretch(passphrase: str, salt: bytes, cost: KdfCost) -> bytes:
         memory_cost=cost.memory_kib,
     )
     try:
-        return kdf.derive(passphrase.encode("utf-8"))
+        return kdf.derive(unicodedata.normalize("NFC", passphrase).encode("utf-8"))
     except MemoryError:
         raise VaultError(
             f"There isn't enough free memory to try the passphrase: that takes {cost.memory_kib // 1024} MiB.",

@@ -180,7 +180,7 @@ def set_setting(path: Path, name: str, text: str) -> object:
         raise SettingsError(f"The value for {name} is not UTF-8 text.") from None
     settings = _parse(data, path)
     make_private_folder(path.parent)
-    replace_file(path, data)
+    replace_file(path.resolve(), data)  # not the link itself, where the file is kept elsewhere
     return get_setting(settings, name)
 
 

@@ -167,3 +167,9 @@ def stretch_without_memory() -> None:
     with pytest.raises(VaultError, match="takes 2048 MiB") as refused:
         stretch("correct horse", SALT, KdfCost(memory_kib=2**21, iterations=1, lanes=1))
     assert refused.value.hint
+
+
+def test_a_passphrase_opens_however_its_accents_were_typed() -> None:
+    composed, decomposed = "caf\u00e9 au lait", "cafe\u0301 au lait"
+    assert composed != decomposed
+    assert stretch(composed, b"s" * 16, CHEAP) == stretch(decomposed, b"s" * 16, CHEAP)

@@ -221,3 +221,13 @@ def test_every_setting_has_a_name_a_default_and_room_for_it(path: Path) -> None:
         text = str(default)
         assert set_setting(path, name, text) == default
     assert load_settings(path) == Settings()
+
+
+def test_a_settings_file_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    kept = tmp_path / "dotfiles.toml"
+    kept.write_text("[sampling]\ntop_k = 5\n")
+    link = tmp_path / "config.toml"
+    link.symlink_to(kept)
+    set_setting(link, "sampling.top_k", "7")
+    assert link.is_symlink()
+    assert "top_k = 7" in kept.read_text()
