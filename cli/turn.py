@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import FrameType, TracebackType
 
 from agent.assistant import Event, Notice, Progress, Saved, Text, TurnEnd
+from agent.errors import WorkerDied
 from cli.console import Console
 
 __all__ = ["play", "stoppable"]
@@ -52,7 +53,11 @@ def play(events: Generator[Event], console: Console, *, show: bool) -> tuple[Tur
 
 @contextlib.contextmanager
 def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
-    """Within, the first Ctrl-C stops the reply gently; a second one interrupts the program."""
+    """Within, the first Ctrl-C stops the reply gently; a second one interrupts the program.
+
+    Raises:
+        KeyboardInterrupt: it was pressed a second time, or the worker could only be stopped by ending it.
+    """
     pressed = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -66,6 +71,10 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield
+    except WorkerDied:
+        if pressed:  # it was loading the model, or didn't listen
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 

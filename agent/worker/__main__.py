@@ -75,7 +75,8 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         while True:
             try:
                 message = reader.read()
-            except FrameError:
+            except (FrameError, MemoryError) as error:  # the thread alone would leave both ends waiting for ever
+                os.write(2, type(error).__name__.encode())
                 os._exit(1)
             if isinstance(message, Generate):
                 inbox.put(message)

@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from agent.inference import Inference
 from agent.models.embedded import embedded_file
 from tests.agent.talk import worker
+
+# How long an example takes says something about the machine's other work alone.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

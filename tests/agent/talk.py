@@ -47,10 +47,10 @@ class Weights:
 
 @contextmanager
 def worker(path: Path, settings: InferenceSettings | None = None) -> Iterator[Inference]:
-    """A worker of its own for a model file."""
+    """A worker of its own for a model file, with one thread: several wait for each other on cores that are busy."""
     weights = Weights(path)
     try:
-        with Inference(weights, settings or InferenceSettings()) as inference:
+        with Inference(weights, msgspec.structs.replace(settings or InferenceSettings(), threads=1)) as inference:
             yield inference
     finally:
         os.close(weights.descriptor)

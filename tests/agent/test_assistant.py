@@ -241,6 +241,8 @@ def test_a_reply_stopped_before_its_first_word_is_no_part_of_the_next_prompt(
 def test_a_reply_is_kept_while_it_is_written(
     vault: Vault, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert assistant_module._CHECKPOINT_EVERY_S == 1.0
+    monkeypatch.setattr(assistant_module, "_CHECKPOINT_EVERY_S", 3600)
     session = assistant.start_session("Hi")
     turn = assistant.reply(session, "Tell me a story.", sampling=ENDLESS)
     text = next(event.text for event in turn if isinstance(event, Text))

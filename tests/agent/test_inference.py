@@ -428,6 +428,13 @@ def test_a_worker_killed_while_it_writes_is_reported_after_the_text_so_far(smoll
         assert ask(inference, *counting(4)).text == right_count
 
 
+def test_a_message_that_does_not_fit_the_workers_memory_ends_it_and_no_one_waits(tiny_model: Path) -> None:
+    with worker(tiny_model, InferenceSettings(memory_limit_mb=170)) as inference:
+        with pytest.raises(WorkerDied, match="exit code 1: MemoryError"):
+            ask(inference, ChatMessage("user", "x" * 200_000_000))
+        assert ask(inference, QUESTION).end.completion_tokens == 16
+
+
 def test_workers_that_die_or_end_leave_no_process_and_no_descriptor(tiny_model: Path) -> None:
     def open_descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from agent.attachments import MAX_BYTES
 from agent.models.embedded import EMBEDDED, EMBEDDED_NAME
 from tests.fixtures.command import Person
 from vault.conversations import Message
@@ -71,7 +72,7 @@ def test_a_question_on_stdin_is_answered_remembered_and_found_again(person: Pers
 
 
 def test_into_a_pipe_goes_the_reply_alone(person: Person) -> None:
-    done = person.claw("ask", "Say hello.")
+    done = person.claw("ask", LONG)
     assert done.returncode == 0
     ((_, reply),) = kept(person)
     assert done.stdout == f"{reply.text}\n"
@@ -115,9 +116,7 @@ def test_on_a_terminal_the_reply_is_shown_while_it_is_written(person: Person) ->
 def test_an_interrupted_reply_is_json_with_exit_code_130(person: Person) -> None:
     person.set("sampling.max_tokens", "0")
     with person.starts("ask", LONG, "--json") as process:
-        worker = worker_of(process.pid)
-        used = worker.cpu_times().user
-        while worker.cpu_times().user < used + 0.5:  # it is well into its work
+        while not [message for messages in kept(person) for message in messages[1:] if message.text]:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -139,6 +138,15 @@ def test_a_second_interrupt_ends_the_command_when_the_first_is_not_heard(person:
     ((question, reply),) = kept(person)
     assert question.text == LONG
     assert reply.text
+
+
+def test_an_interrupt_while_the_model_loads_is_no_error(person: Person) -> None:
+    with person.starts("ask", LONG) as process:
+        worker_of(process.pid).suspend()  # it will never be loaded
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (out, err.strip()) == (b"", b"")
 
 
 def worker_of(pid: int) -> psutil.Process:
@@ -239,7 +247,7 @@ def test_escapes_in_an_attached_file_reach_neither_terminal_nor_vault(person: Pe
         ("a FIFO", "not a plain file"),
         ("zero bytes", "zero bytes"),
         ("Latin-1", "iconv"),
-        ("more than 4 MiB", "too large"),
+        ("too much text", "too large"),
     ],
 )
 def test_what_is_no_text_file_is_refused_before_anything_is_kept(
@@ -255,8 +263,8 @@ def test_what_is_no_text_file_is_refused_before_anything_is_kept(
             path.write_bytes(b"\x7fELF\x00\x00\x01")
         case "Latin-1":
             path.write_bytes("café".encode("latin-1"))
-        case "more than 4 MiB":
-            path.write_bytes(b"a line of text\n" * 300_000)
+        case "too much text":
+            path.write_bytes(b"a line of text\n" * (MAX_BYTES // 15 + 1))
     done = person.claw("ask", "-f", str(path), "What is this?")
     assert done.returncode == 2
     assert done.stdout == ""

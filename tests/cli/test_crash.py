@@ -7,13 +7,16 @@ import pytest
 
 from benchmarks.crash import PASSPHRASE, Sitting, gone, prepare
 from vault.home import Home
+from vault.settings import set_setting
 from vault.store import Vault
 
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Path]:
     """A home with a vault, and the file with its passphrase; the crashes follow one another in it."""
-    return prepare(tmp_path_factory.mktemp("crash"))
+    home, secret = prepare(tmp_path_factory.mktemp("crash"))
+    set_setting(home.config_file, "inference.threads", "1")
+    return home, secret
 
 
 @pytest.mark.parametrize("killed", ["app", "worker"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.attachments import MAX_BYTES
 from agent.models.embedded import EMBEDDED_NAME
 from tests.fixtures.command import CLAW, Person
 from tests.tiny_model import tiny_gguf
@@ -244,7 +245,7 @@ def test_a_prompt_of_50_megabytes_is_refused_with_what_to_do(person: Person, tmp
     else:
         done = person.claw("ask", "-", stdin=b"a line of text\n" * (FIFTY_MB // 15))
     assert done.returncode == 2
-    assert "too large: more than 4 MiB" in done.stderr
+    assert f"too large: more than {MAX_BYTES // 2**20} MiB" in done.stderr
     assert "head, grep, split" in done.stderr
     with person.vault() as vault:
         assert vault.conversations.sessions() == []

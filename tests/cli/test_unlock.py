@@ -25,7 +25,7 @@ def without_a_file(person: Person, desktop: Desktop | None = None) -> Person:
 def at_a_desk(newcomer: Person, unlocked_desktop: Desktop) -> Person:
     """A person at a desktop whose vault has a keychain slot."""
     Vault.create(newcomer.home, PASSPHRASE, keychain=SystemKeychain(), cost=CHEAP).close()
-    newcomer.set("sampling.max_tokens", "4")
+    newcomer.set("inference.threads", "1")
     return without_a_file(newcomer, unlocked_desktop)
 
 
