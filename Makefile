@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+BENCHMARKS := chat crash
 
 .PHONY: help chat test check bench clean
 
@@ -25,8 +26,8 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	@status=0; for bench in benchmarks/*.py; do \
-	  echo; echo "== $$bench"; $(BIN)/python $$bench || status=1; done; exit $$status
+	@status=0; for bench in $(BENCHMARKS); do \
+	  echo; echo "== $$bench"; $(BIN)/python benchmarks/$$bench.py || status=1; done; exit $$status
 
 $(VENV)/.chat: pyproject.toml scripts/setup
 	@scripts/setup chat

@@ -6,13 +6,14 @@ Whatever happens to the worker or to this process, what was shown as saved is th
 
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import Generator, Sequence
 
 import msgspec
 
 from agent.context import Selection, content, cut_attachments, describe_cuts, leave_out
-from agent.errors import ContextOverflow
+from agent.errors import ContextOverflow, WorkerDied
 from agent.inference import Inference, Overfull
 from agent.worker.protocol import ChatMessage, Delta, Evaluated, Finished, Sampling
 from vault.conversations import (
@@ -70,14 +71,12 @@ class TurnEnd(msgspec.Struct, frozen=True):
         generation: Where it came from.
         context_used: Tokens of the window that are in use now.
         context_size: Tokens of the window.
-        worker_memory: Largest resident size of the worker so far, in bytes.
     """
 
     message: Message
     generation: Generation
     context_used: int
     context_size: int
-    worker_memory: int
 
 
 Event = Saved | Notice | Progress | Text | TurnEnd
@@ -123,6 +122,7 @@ class Assistant:
         self._model = model
         self._settings = settings
         self._left_out: dict[SessionId, set[MessageId]] = {}
+        self._stop = threading.Event()
 
     def start_session(self, first_words: str, system_prompt: str | None = None) -> Session:
         """Begin a conversation, titled by its first words."""
@@ -149,6 +149,7 @@ class Assistant:
             AgentError: the model or its worker failed; the message, and the reply so far, are kept.
             VaultError: the vault can't be written.
         """
+        self._stop.clear()
         head = self._conversations.find(session.id).head
         user = self._conversations.append(session.id, head, "user", sanitize(text), attachments=attachments)
         yield Saved(user.id)
@@ -164,6 +165,7 @@ class Assistant:
         Raises:
             NotFound: there is no question to answer yet.
         """
+        self._stop.clear()
         path = self._conversations.path(session.id)
         while path and path[-1].role == "assistant":
             path.pop()
@@ -173,6 +175,7 @@ class Assistant:
 
     def cancel(self) -> None:
         """Stop the reply that is being written. May be called from any thread."""
+        self._stop.set()
         self._inference.cancel()
 
     def _answer(
@@ -180,7 +183,13 @@ class Assistant:
     ) -> Generator[Event]:
         conversations = self._conversations
         system_prompt = conversations.find(session.id).system_prompt
-        ready = self._inference.ready()  # a model that can't be loaded fails before anything is written
+        try:
+            ready = self._inference.ready()  # a model that can't be loaded fails before anything is written
+            load_s, context_size = ready.load_s, ready.context
+        except WorkerDied:
+            if not self._stop.is_set():
+                raise
+            load_s, context_size = 0.0, 0  # stopped while it was loaded
         previous = conversations.find(session.id).head
         row = conversations.append(session.id, question.id, "assistant", "", status="streaming")
         draft = _Draft(conversations, row, previous)
@@ -191,15 +200,15 @@ class Assistant:
                         case Delta():
                             draft.add(event.text)
                             yield Text(event.text)
-                        case Evaluated():
+                        case Evaluated() if event.done:
                             yield Progress(event.done, event.total)
                         case Finished():
-                            generation = self._provenance(event, sampling, ready.load_s)
+                            generation = self._provenance(event, sampling, load_s)
                             message = draft.finish(
                                 "cancelled" if event.finish == "cancelled" else "complete", generation
                             )
                             used = event.prompt_tokens + event.completion_tokens
-                            yield TurnEnd(message, generation, used, ready.context, event.peak_memory)
+                            yield TurnEnd(message, generation, used, context_size)
                         case Notice():
                             yield event
         except GeneratorExit:
@@ -223,14 +232,16 @@ class Assistant:
         while True:
             prompt = self._prompt(system_prompt, selection.messages)
             fixed = len(prompt) - len(selection.messages)
-            events = self._inference.generate(prompt, sampling, reserve=context.reserve_tokens, schema=schema)
+            events = self._inference.generate(
+                prompt, sampling, reserve=context.reserve_tokens, schema=schema, stop=self._stop
+            )
             try:
                 first = next(events)
                 break
             except Overfull as overfull:
                 last = selection.messages[-1]
                 alone = sum(overfull.costs[:fixed]) + overfull.costs[-1]
-                if alone > overfull.room and last.attachments:
+                if alone > overfull.room and last.attachments and context.overflow != "refuse":
                     # Cut a little more than the count says: tokens aren't spread evenly over a text.
                     excess = 1 - overfull.room / alone * 0.97
                     attachments = cut_attachments(last.attachments, excess)

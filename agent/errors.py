@@ -4,7 +4,8 @@ ClawError (vault.errors)
 └── AgentError
     ├── ModelError              a model can't be used
     │   ├── ModelRefused        exit 6: a file that isn't, or isn't any more, what it should be
-    │   └── ModelTooLarge       exit 5: it doesn't fit the memory there is, or that it may take
+    │   ├── ModelTooLarge       exit 5: it doesn't fit the memory there is, or that it may take
+    │   └── RequestRefused      exit 2: a name, a source or a digest that can't be used as it was given
     ├── WorkerError             the inference worker failed
     │   ├── WorkerDied          it ended in the middle of its work
     │   └── Unconfined          it can't be confined here, and the settings require it

@@ -44,9 +44,24 @@ from vault.settings import InferenceSettings
 __all__ = ["Event", "Inference", "Overfull", "Weights", "probe"]
 
 _STOP_WITHIN_S = 2.0
-"""A worker that hasn't stopped this long after it was told to is killed: a template may loop for ever."""
+"""A worker that hasn't stopped this long after it was told to is killed."""
+_STOP_READING_WITHIN_S = 0.15
+"""The same before it evaluates: rendering and tokenizing can't be interrupted, and nothing is lost with them."""
 
 Event = Evaluated | Delta | Finished
+
+_STOPPED = Finished(
+    id=0,
+    finish="cancelled",
+    tokens=None,
+    prompt_tokens=0,
+    cached_tokens=0,
+    completion_tokens=0,
+    prefill_s=0.0,
+    decode_s=0.0,
+    first_token_s=0.0,
+    peak_memory=0,
+)
 
 
 class Weights(Protocol):
@@ -99,6 +114,7 @@ class Inference:
         self._next_id = 1
         self._running: int | None = None
         self._loading = False
+        self._evaluating = False
         self._ended_because = ""
 
     def start(self) -> None:
@@ -162,11 +178,25 @@ class Inference:
         return self._ready
 
     def generate(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, *, reserve: int, schema: str | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        reserve: int,
+        schema: str | None = None,
+        stop: threading.Event | None = None,
     ) -> Generator[Event]:
         """Ask for a reply, and yield what happens until it is `Finished`.
 
         Closing the iterator early stops the worker's work. All text is sanitized.
+
+        Args:
+            messages: The conversation, oldest first.
+            sampling: How tokens are chosen.
+            reserve: Tokens that must be free for the reply.
+            schema: A JSON schema that the reply must fit.
+            stop: Set before `cancel` is called; a reply that is stopped before its worker can answer, or whose
+                worker had to be ended for it, is `Finished` as cancelled too.
 
         Raises:
             Overfull: the messages don't fit; nothing was generated.
@@ -176,17 +206,31 @@ class Inference:
         """
         if self._running is not None:
             raise WorkerError("The model is still answering another question.", hint="Stop that reply first.")
-        context = self.ready().context
+        stop = stop or threading.Event()
+        if stop.is_set():
+            yield _STOPPED
+            return
+        try:
+            context = self.ready().context
+        except WorkerDied:
+            if not stop.is_set():
+                raise
+            yield _STOPPED
+            return
         request = Generate(self._next_id, list(messages), sampling, min(reserve, max(1, context // 2)), schema)
         self._next_id += 1
+        self._evaluating = False
         self._running = request.id
         process = self._process
         answering, as_generated = False, True
         try:
             self._send(request)
             answering = True
+            if stop.is_set():  # while there was nothing yet that `cancel` could have stopped
+                self._tell_to_stop(request.id)
             while True:
                 reply = self._receive()
+                self._evaluating = True
                 if isinstance(reply, Ready) or reply.id != request.id:
                     raise self._broken()
                 answering = isinstance(reply, Evaluated | Delta)
@@ -207,6 +251,10 @@ class Inference:
                         raise Overfull(reply)
                     case Failed():
                         raise _error(reply)
+        except WorkerDied:
+            if not stop.is_set():
+                raise
+            yield _STOPPED
         finally:
             self._running = None
             if answering and process is self._process:
@@ -234,7 +282,7 @@ class Inference:
                 self._ended_because = "it didn't stop when it was told to"
                 process.kill()
 
-        timer = threading.Timer(_STOP_WITHIN_S, insist)
+        timer = threading.Timer(_STOP_WITHIN_S if self._evaluating else _STOP_READING_WITHIN_S, insist)
         timer.daemon = True
         timer.start()
 
@@ -329,8 +377,12 @@ class Inference:
                 pipe.close()
 
 
-def probe(descriptor: int) -> Ready:
+def probe(descriptor: int, settings: InferenceSettings | None = None) -> Ready:
     """Load a model in a worker of its own and end it again: the proof that this build of llama.cpp can use it.
+
+    Args:
+        descriptor: The file, open for reading.
+        settings: The person's; of the window, the model's own is tried.
 
     Raises:
         ModelError: it can't; the text says why.
@@ -340,7 +392,7 @@ def probe(descriptor: int) -> Ready:
         def __init__(self) -> None:
             self.descriptor = descriptor
 
-    with Inference(_Candidate(), InferenceSettings(threads=1)) as inference:
+    with Inference(_Candidate(), msgspec.structs.replace(settings or InferenceSettings(), context=0)) as inference:
         return inference.ready()
 
 

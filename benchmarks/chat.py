@@ -128,7 +128,7 @@ class _HighLevel:
                 stamps.append(time.perf_counter())
                 parts.append(part)
         self.messages.append({"role": "assistant", "content": "".join(parts)})
-        return stamps[0] - started, (max_tokens - 1) / (stamps[-1] - stamps[0]), "".join(parts)
+        return stamps[0] - started, (len(stamps) - 1) / (stamps[-1] - stamps[0]), "".join(parts)
 
 
 def _decode_speed(bench: Bench, home: Home, model_path: Path) -> None:
@@ -143,7 +143,7 @@ def _decode_speed(bench: Bench, home: Home, model_path: Path) -> None:
         _, end = ours.say(STORY, DECODE_TOKENS)
         _, speed, text = theirs.say(STORY, DECODE_TOKENS)
         if number:  # the first round warms both up
-            our_speeds.append((end.generation.completion_tokens - 1) / end.generation.decode_s)
+            our_speeds.append(end.generation.tokens_per_second or 0)
             their_speeds.append(speed)
             same += end.message.text == text
     ours.close()

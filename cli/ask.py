@@ -145,7 +145,7 @@ def _attachment(name: str) -> "Attachment":
 
 def _as_json(end: "TurnEnd", notices: list[str], *, saved: bool) -> str:
     made = end.generation
-    speed = (made.completion_tokens - 1) / made.decode_s if made.completion_tokens > 1 and made.decode_s else None
+    speed = made.tokens_per_second
     return msgspec.json.encode(
         {
             "text": end.message.text,

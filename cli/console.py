@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from vault.errors import (
     KeychainError,
-    KeyslotsDamaged,
     NoVault,
     PassphraseMissing,
     WrongPassphrase,
@@ -113,7 +112,7 @@ class Console:
 
             try:
                 return Vault.open_with_keychain(self.home, SystemKeychain())
-            except (KeychainError, KeyslotsDamaged) as error:
+            except KeychainError as error:
                 why = error.message
         return self._ask_passphrase(why)
 

@@ -115,7 +115,7 @@ class _Conversation:
         elif made.finish == "length":
             self._console.say("[cut off: the reply met its limit, or the context window is full]")
         if sys.stderr.isatty():
-            speed = f"{(made.completion_tokens - 1) / made.decode_s:.0f} tokens/s · " if made.decode_s else ""
+            speed = f"{made.tokens_per_second:.0f} tokens/s · " if made.tokens_per_second else ""
             self._console.say(f"[{speed}context {end.context_used:,} of {end.context_size:,}]")
 
     def _command(self, line: str) -> bool:

@@ -63,11 +63,18 @@ class Desk:
         store = self.vault.models if self.vault is not None else None
         with Catalogue(self.console.home, store).open_verified(name) as weights:
             inference = Inference(weights, self.console.settings.inference)
-            self.model: ModelRecord = weights.record
-        inference.start()
+            model = weights.record
+        try:
+            inference.start()
+            if self.inference is not None:  # the first one loads while a person reads and types
+                inference.ready()
+        except BaseException:  # an interrupt, too
+            inference.close()
+            raise
         if self.inference is not None:
             self.inference.close()
         self.inference = inference
+        self.model: ModelRecord = model
         self.assistant = Assistant(self.conversations, inference, self.model, self.console.settings)
 
     def forget_if_empty(self, session: "Session") -> bool:

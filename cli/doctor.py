@@ -199,8 +199,8 @@ def _model(console: Console) -> Iterator[Seen]:
         sampling = new_sampling(settings.sampling, temperature=0, max_tokens=16, seed=1)
         events = inference.generate([ChatMessage("user", "Say hello.")], sampling, reserve=16)
         for event in events:
-            if isinstance(event, Finished) and event.decode_s:
-                speed = (event.completion_tokens - 1) / event.decode_s
+            if isinstance(event, Finished):
+                speed = event.tokens_per_second or 0
                 yield "ok", f"answers at {speed:.0f} tokens a second, window {ready.context:,} tokens", ""
         if ready.confinement == "none":
             yield "note", "the worker is not confined", "claw config set inference.confinement required"

@@ -13,10 +13,9 @@ from vault.errors import ClawError, NoVault
 from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
-    from agent.models import Catalogue, Registered
-    from vault.model_store import ModelRecord
+    from agent.models import Catalogue, GgufHeader, Registered
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "open_catalogue", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:
-    with _catalogue(console) as catalogue:
+    with open_catalogue(console) as catalogue:
         records = catalogue.all()
     default = console.settings.model.default
     if arguments.json:
@@ -100,17 +99,17 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _import(arguments: argparse.Namespace, console: Console) -> int:
-    from agent.inference import probe
     from cli.model_progress import showing_progress
 
-    with _catalogue(console, writing=True) as catalogue, showing_progress(console) as progress:
-        accepted = catalogue.import_file(arguments.file, name=arguments.name, probe=probe, progress=progress)
+    with open_catalogue(console, writing=True) as catalogue, showing_progress(console) as progress:
+        accepted = catalogue.import_file(
+            arguments.file, name=arguments.name, probe=_shown_and_tried(console), progress=progress
+        )
     _show_accepted(accepted, console)
     return 0
 
 
 def _pull(arguments: argparse.Namespace, console: Console) -> int:
-    from agent.inference import probe
     from agent.models import DEFAULT_ENDPOINT, Hub, Pull, checked_sha256, parse_source, pull_model
     from cli.model_progress import showing_progress
     from vault.egress import Egress
@@ -123,11 +122,18 @@ def _pull(arguments: argparse.Namespace, console: Console) -> int:
     )
     hub = Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, os.environ.get("HF_TOKEN", "").strip())
     with (
-        _catalogue(console, writing=True) as catalogue,
+        open_catalogue(console, writing=True) as catalogue,
         Egress(console.settings.network) as egress,
         showing_progress(console) as progress,
     ):
-        accepted = pull_model(wanted, catalogue=catalogue, egress=egress, hub=hub, probe=probe, progress=progress)
+        accepted = pull_model(
+            wanted,
+            catalogue=catalogue,
+            egress=egress,
+            hub=hub,
+            probe=_shown_and_tried(console),
+            progress=progress,
+        )
     _show_accepted(accepted, console)
     return 0
 
@@ -136,7 +142,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
     from cli.model_progress import showing_progress
 
     worst = 0
-    with _catalogue(console) as catalogue, showing_progress(console) as progress:
+    with open_catalogue(console) as catalogue, showing_progress(console) as progress:
         names = [arguments.name or console.settings.model.default]
         if arguments.all:
             names = [record.name for record in catalogue.all()]
@@ -157,7 +163,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
 def _use(arguments: argparse.Namespace, console: Console) -> int:
     from vault.settings import set_setting
 
-    with _catalogue(console) as catalogue:
+    with open_catalogue(console) as catalogue:
         record = catalogue.get(arguments.name)
     set_setting(console.home.config_file, "model.default", record.name)
     console.say(f"{record.name} answers from now on.")
@@ -169,7 +175,7 @@ def _remove(arguments: argparse.Namespace, console: Console) -> int:
     from agent.models import EMBEDDED_NAME
     from vault.settings import set_setting
 
-    with _catalogue(console) as catalogue:
+    with open_catalogue(console) as catalogue:
         record = catalogue.get(arguments.name)
         if not arguments.yes and record.name != EMBEDDED_NAME:
             if not console.can_ask:
@@ -194,7 +200,7 @@ def _bench(arguments: argparse.Namespace, console: Console) -> int:
 
 
 @contextlib.contextmanager
-def _catalogue(console: Console, *, writing: bool = False) -> "Iterator[Catalogue]":
+def open_catalogue(console: Console, *, writing: bool = False) -> "Iterator[Catalogue]":
     """The catalogue with the vault's models; without a vault, the embedded one alone, or a new vault to write."""
     from agent.models import Catalogue
 
@@ -209,23 +215,34 @@ def _catalogue(console: Console, *, writing: bool = False) -> "Iterator[Catalogu
         yield Catalogue(console.home, vault.models)
 
 
+def _shown_and_tried(console: Console) -> "Callable[[int], object]":
+    """The trial load, before which the person sees what the file says of itself."""
+    from agent.inference import probe
+    from agent.models import read_header
+
+    def shown_and_tried(descriptor: int) -> object:
+        header = read_header(descriptor)
+        for label, value in _description(header):
+            console.say(f"  {label:<14}{value}")
+        return probe(descriptor, console.settings.inference)
+
+    return shown_and_tried
+
+
 def _show_accepted(accepted: "Registered", console: Console) -> None:
-    record, header = accepted.record, accepted.header
-    for label, value in _description(record, header.chat_template is not None):
-        console.say(f"  {label:<14}{value}")
-    print(record.name)
-    console.say(f"Use it: claw model use {record.name}")
+    console.say(f"  {'sha256':<14}{accepted.record.sha256}")
+    print(accepted.record.name)
+    console.say(f"Use it: claw model use {accepted.record.name}")
 
 
-def _description(record: "ModelRecord", has_template: bool) -> list[tuple[str, str]]:
+def _description(header: "GgufHeader") -> list[tuple[str, str]]:
     return [
-        ("architecture", sanitize_line(record.architecture, 40)),
-        ("weights", f"{_count(record.parameters)}, packed as {record.quantization}"),
-        ("context", f"{record.context_length:,} tokens"),
-        ("size", _size(record.bytes)),
-        ("licence", sanitize_line(record.licence, 80) or "not stated"),
-        ("chat template", "yes" if has_template else "none: it completes texts rather than answers"),
-        ("sha256", record.sha256),
+        ("architecture", sanitize_line(header.architecture, 40)),
+        ("weights", f"{_count(header.parameters)}, packed as {sanitize_line(header.quantization, 40)}"),
+        ("context", f"{header.context_length:,} tokens"),
+        ("size", _size(header.file_bytes)),
+        ("licence", sanitize_line(header.licence, 80) or "not stated"),
+        ("chat template", "yes" if header.chat_template else "none: it completes texts rather than answers"),
     ]
 
 

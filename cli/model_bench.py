@@ -4,9 +4,9 @@ import msgspec
 
 from agent.assistant import new_sampling
 from agent.inference import Inference
-from agent.models.catalogue import Catalogue
 from agent.worker.protocol import ChatMessage, Finished
 from cli.console import Console, size
+from cli.model import open_catalogue
 
 __all__ = ["run_bench"]
 
@@ -21,8 +21,8 @@ def run_bench(name: str | None, console: Console, *, as_json: bool) -> int:
 
     settings = console.settings
     with (
-        console.open_vault() as vault,
-        Catalogue(console.home, vault.models).open_verified(name or settings.model.default) as weights,
+        open_catalogue(console) as catalogue,
+        catalogue.open_verified(name or settings.model.default) as weights,
         Inference(weights, settings.inference) as inference,
     ):
         ready = inference.ready()
@@ -39,9 +39,7 @@ def run_bench(name: str | None, console: Console, *, as_json: bool) -> int:
             "prompt_tokens_per_second": round(
                 statistics.median((r.prompt_tokens - r.cached_tokens) / r.prefill_s for r in runs), 1
             ),
-            "reply_tokens_per_second": round(
-                statistics.median((r.completion_tokens - 1) / r.decode_s for r in runs if r.decode_s), 1
-            ),
+            "reply_tokens_per_second": round(statistics.median(r.tokens_per_second or 0 for r in runs), 1),
             "worker_memory_bytes": max(r.peak_memory for r in runs),
             "context": ready.context,
         }

@@ -41,10 +41,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         print(msgspec.json.encode(found).decode())
         return 0
     slots = vault["slots"]
-    opens = ", ".join(slots) if isinstance(slots, list) and slots else str(vault.get("problem", "nothing"))
+    opens = ", ".join(slots) if isinstance(slots, list) and slots else "nothing"
     vault_line = (
         f"{size(float(str(vault['bytes'])))}, opens by {opens}" if vault["exists"] else "none yet: run `claw`"
     )
+    if "problem" in vault:
+        vault_line = f"PROBLEM: {vault['problem']}"
     print(
         columns(
             [

@@ -47,7 +47,7 @@ def describe(console: Console) -> dict[str, object]:
     home = console.home
     found: dict[str, object] = {
         "folder": str(home.vault),
-        "exists": home.database.exists(),
+        "exists": home.vault.exists(),
         "slots": [],
         "bytes": 0,
     }
@@ -58,6 +58,8 @@ def describe(console: Console) -> dict[str, object]:
             found["slots"] = [str(msgspec.to_builtins(slot)["kind"]) for slot in slots]
         except ClawError as error:
             found["problem"] = error.message
+        if not home.database.exists():
+            found["problem"] = f"The database {home.database.name} is missing; restore it from a backup."
     return found
 
 
@@ -70,5 +72,8 @@ def _status(console: Console, *, as_json: bool) -> None:
         print(f"There is no vault in {found['folder']} yet.")
         return
     slots = found["slots"]
-    opens = ", ".join(slots) if isinstance(slots, list) and slots else str(found.get("problem"))
-    print(f"folder   {found['folder']}\nsize     {size(float(str(found['bytes'])))}\nopens by {opens}")
+    print(f"folder   {found['folder']}\nsize     {size(float(str(found['bytes'])))}")
+    if isinstance(slots, list) and slots:
+        print(f"opens by {', '.join(slots)}")
+    if "problem" in found:
+        print(f"PROBLEM  {found['problem']}")

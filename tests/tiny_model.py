@@ -27,6 +27,7 @@ def tiny_gguf(
     licence: str | None = "apache-2.0",
     template: str | None = TINY_TEMPLATE,
     quantized: bool = False,
+    head_size: int | None = None,
 ) -> Path:
     """Write the model.
 
@@ -38,6 +39,7 @@ def tiny_gguf(
         licence: Its licence; `None` leaves it out.
         template: Its chat template; `None` leaves it out.
         quantized: Whether the matrices are Q8_0 instead of F32.
+        head_size: Of keys and values, stated in the file; `None` leaves it to the width and the number of heads.
     """
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
@@ -51,7 +53,10 @@ def tiny_gguf(
     writer.add_head_count(_HEADS)
     writer.add_head_count_kv(_HEADS // 2)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(_WIDTH // _HEADS)
+    writer.add_rope_dimension_count(head_size or _WIDTH // _HEADS)
+    if head_size is not None:
+        writer.add_key_length(head_size)
+        writer.add_value_length(head_size)
     writer.add_vocab_size(len(_TOKENS))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(_TOKENS)
@@ -63,15 +68,16 @@ def tiny_gguf(
     if template is not None:
         writer.add_chat_template(template)
     random = np.random.default_rng(seed)
-    half = _WIDTH // 2  # two heads of keys and values serve four of queries
+    queries = _HEADS * head_size if head_size is not None else _WIDTH
+    half = queries // 2  # two heads of keys and values serve four of queries
     shapes = {
         "token_embd.weight": (len(_TOKENS), _WIDTH),
         "output_norm.weight": (_WIDTH,),
         "blk.0.attn_norm.weight": (_WIDTH,),
-        "blk.0.attn_q.weight": (_WIDTH, _WIDTH),
+        "blk.0.attn_q.weight": (queries, _WIDTH),
         "blk.0.attn_k.weight": (half, _WIDTH),
         "blk.0.attn_v.weight": (half, _WIDTH),
-        "blk.0.attn_output.weight": (_WIDTH, _WIDTH),
+        "blk.0.attn_output.weight": (_WIDTH, queries),
         "blk.0.ffn_norm.weight": (_WIDTH,),
         "blk.0.ffn_gate.weight": (_FEED_FORWARD, _WIDTH),
         "blk.0.ffn_up.weight": (_FEED_FORWARD, _WIDTH),

@@ -62,6 +62,13 @@ class Generation(msgspec.Struct, frozen=True):
     tokens: bytes | None = None
     """The reply's token ids, little-endian int32; `None` when they don't spell the text."""
 
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast the reply was written, after its first token; `None` for a reply too short to say."""
+        if self.completion_tokens < 2 or self.decode_s <= 0:
+            return None
+        return (self.completion_tokens - 1) / self.decode_s
+
 
 class Message(msgspec.Struct, frozen=True):
     """One message of a conversation."""

@@ -194,8 +194,10 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; the write-ahead log is folded in where no other process uses it."""
-        self._worker.submit(self._connection.close).result()
-        self._worker.shutdown()
+        try:
+            self._worker.submit(_guarded, self._connection.close, self._path).result()
+        finally:
+            self._worker.shutdown()
 
 
 def _guarded(work: Callable[[], Result], path: Path) -> Result:

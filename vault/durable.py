@@ -67,7 +67,9 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         staged.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             staged.unlink(missing_ok=True)
-        raise storage_error(error, path) from error
+        if isinstance(error, OSError):
+            raise storage_error(error, path) from error
+        raise

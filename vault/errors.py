@@ -9,10 +9,10 @@ ClawError                     something a person can act on; carries the exit co
     ├── Locked                exit 3
     │   ├── WrongPassphrase
     │   └── PassphraseMissing
-    ├── KeychainError         the OS keychain can't be used
+    ├── KeychainError         exit 3: the OS keychain can't be used
     │   ├── NoKeychain
     │   └── KeychainLocked
-    ├── PassphraseFileRefused
+    ├── PassphraseFileRefused exit 3: it is missing, open to others, empty or too large
     ├── KeyslotsDamaged       exit 6
     ├── DatabaseDamaged       exit 6
     │   └── PlaintextDatabase

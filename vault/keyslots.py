@@ -197,7 +197,7 @@ class Keyslots:
             if master := self._unwrap(slot, kek):
                 return master
         if found:
-            raise KeyslotsDamaged(
+            raise KeychainError(
                 "The key in the keychain doesn't open this vault.",
                 hint="Use the passphrase: the keychain's item may belong to an older copy.",
             )
@@ -222,6 +222,7 @@ class Keyslots:
         kek = secrets.token_bytes(KEY_BYTES)
         keychain.set(account, _encode(kek))
         if keychain.get(account) != _encode(kek):
+            keychain.delete(account)
             raise KeychainError("The keychain did not keep what it was given.", hint="Use the passphrase.")
         nonce = os.urandom(_NONCE_BYTES)
         slot = KeychainSlot(id=slot_id, created=int(time.time()), nonce=_encode(nonce), wrapped="", account=account)

@@ -73,7 +73,7 @@ class ContextSettings(_Section, frozen=True):
     """What happens when a conversation outgrows the context window."""
 
     overflow: Literal["drop-oldest", "refuse"] = "drop-oldest"
-    """`drop-oldest` leaves out the oldest turns and says which; `refuse` stops and says why."""
+    """`drop-oldest` leaves out the oldest turns or cuts attached files, and says so; `refuse` stops instead."""
     reserve_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
     """Tokens kept free for the reply (at most half of the context window)."""
 

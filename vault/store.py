@@ -4,6 +4,8 @@ import contextlib
 import errno
 import secrets
 import shutil
+import time
+from pathlib import Path
 from types import TracebackType
 
 from vault.conversations import Conversations
@@ -20,6 +22,7 @@ from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
 __all__ = ["Vault"]
 
 _DATABASE_USE = "database"
+_ABANDONED_S = 3600
 
 
 class Vault:
@@ -66,6 +69,7 @@ class Vault:
         master = MasterKey.generate(new_vault_id())
         slots = Keyslots.first(master, passphrase, cost)
         make_private_folder(home.data)
+        _sweep(home.data)
         staging = home.data / f".vault.{secrets.token_hex(6)}.new"
         make_private_folder(staging)
         try:
@@ -131,9 +135,11 @@ class Vault:
 
     def close(self) -> None:
         """Close the database and wipe the key. Closing twice does nothing."""
-        with contextlib.suppress(RuntimeError):  # the database's thread has ended already
-            self._database.close()
-        self._master.wipe()
+        try:
+            with contextlib.suppress(RuntimeError):  # the database's thread has ended already
+                self._database.close()
+        finally:
+            self._master.wipe()
 
     def __enter__(self) -> "Vault":
         return self
@@ -150,3 +156,10 @@ def _take_back(keychain: Keychain, slots: Keyslots) -> None:
         if isinstance(slot, KeychainSlot):
             with contextlib.suppress(KeychainError):
                 keychain.delete(slot.account)
+
+
+def _sweep(data: Path) -> None:
+    """Remove what a creation that was killed left behind; not one that may still be under way."""
+    for left in data.glob(".vault.*.new"):
+        if left.stat().st_mtime < time.time() - _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.errors import ModelError, RequestRefused
+from agent.errors import ModelError, ModelRefused, RequestRefused
 from agent.models.catalogue import Catalogue, Probe, Registered
 from agent.models.hub import Hub
 from agent.models.source import HubFile, Source, WebFile
@@ -202,6 +202,6 @@ def _refuse_no_file(answer: Answer, hub: Hub | None) -> None:
 def _discarded_on_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ModelError, VerificationFailed, DiskFull):
+    except (ModelRefused, VerificationFailed, DiskFull):
         path.unlink(missing_ok=True)
         raise

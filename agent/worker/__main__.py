@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from agent.worker.protocol import PROTOCOL, Cancel, Failed, Generate, Reply, Request, Setup
-from vault.errors import FrameError
 from vault.frames import FrameReader, FrameWriter
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         while True:
             try:
                 message = reader.read()
-            except (FrameError, MemoryError) as error:  # the thread alone would leave both ends waiting for ever
+            except BaseException as error:  # noqa: BLE001  this thread's end alone would leave both sides waiting for ever
                 os.write(2, type(error).__name__.encode())
                 os._exit(1)
             if isinstance(message, Generate):

@@ -3,6 +3,7 @@
 import array
 import codecs
 import ctypes
+import os
 import resource
 import sys
 import time
@@ -113,6 +114,7 @@ class Engine:
         grammar = grammar_of(request.schema) if request.schema is not None else None
         self._make_room(len(prompt) + 1)
         cached = self._reuse(prompt)
+        send(Evaluated(request.id, 0, len(prompt) - cached))  # from here on a stop takes milliseconds
         finished = self._evaluate(request.id, prompt, cached, send)
         prefilled = time.perf_counter()
         run = _Run(self, request, send)
@@ -264,7 +266,8 @@ class Engine:
         asked = self._setup.context
         trained = int(llama.llama_model_n_ctx_train(self._model))
         window = min(asked, trained) if asked and trained else asked or trained
-        budget = self._setup.memory_free // 2
+        weights = os.fstat(self._setup.model).st_size
+        budget = (self._setup.memory_free - weights) // 2
         if self._setup.memory_limit:
             budget = min(budget, self._setup.memory_limit - WORKING_MEMORY)
         per_token = self._cache_bytes_per_token()
@@ -280,13 +283,27 @@ class Engine:
         return affordable // 256 * 256
 
     def _cache_bytes_per_token(self) -> int:
-        """Bytes of key-value cache (16-bit) for one token; an upper bound for models with sliding windows."""
-        model = self._model
-        heads = int(llama.llama_model_n_head(model)) or 1
-        head_size = int(llama.llama_model_n_embd(model)) // heads
-        return max(
-            1, 2 * 2 * int(llama.llama_model_n_layer(model)) * head_size * int(llama.llama_model_n_head_kv(model))
-        )
+        """Bytes of key-value cache (16-bit) for one token.
+
+        An upper bound: models with sliding windows, or layers without attention, take less.
+        """
+        heads = int(llama.llama_model_n_head(self._model)) or 1
+        head_size = int(llama.llama_model_n_embd(self._model)) // heads
+        # A count that differs between layers is stated as a list, which llama.cpp doesn't hand on.
+        kv_heads = self._stated("attention.head_count_kv") or heads
+        key = self._stated("attention.key_length") or head_size
+        value = self._stated("attention.value_length") or head_size
+        return 2 * int(llama.llama_model_n_layer(self._model)) * kv_heads * (key + value)
+
+    def _stated(self, key: str) -> int:
+        """A number from the model file's metadata about its architecture; 0 when it isn't there."""
+        text = ctypes.create_string_buffer(64)
+        if llama.llama_model_meta_val_str(self._model, b"general.architecture", text, len(text)) < 0:
+            return 0
+        name = text.value + b"." + key.encode()
+        if llama.llama_model_meta_val_str(self._model, name, text, len(text)) < 0:
+            return 0
+        return int(text.value) if text.value.isdigit() else 0
 
     def _make_room(self, tokens: int) -> None:
         """See that the cache has room for so many tokens, moving what is in it to a larger one if need be.

@@ -47,7 +47,8 @@ class Sampling(msgspec.Struct, frozen=True):
     """How tokens are chosen; names and meanings are llama.cpp's.
 
     Attributes:
-        seed: 32-bit; the same seed, prompt and build give the same reply.
+        seed: 32-bit; the same seed, prompt and build give the same reply, as far as what the cache holds already
+            doesn't change the last digits of a sum.
         max_tokens: Most tokens of the reply; 0 means as many as fit.
         stop: Strings that end the reply and are not part of it.
     """
@@ -130,7 +131,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
-    """Progress of a prompt's evaluation: this many of its new tokens are done."""
+    """Progress of a prompt's evaluation: this many of its new tokens are done; first of all, none."""
 
     id: int
     done: int
@@ -169,6 +170,13 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     decode_s: float
     first_token_s: float
     peak_memory: int
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast the reply was written, after its first token; `None` for a reply too short to say."""
+        if self.completion_tokens < 2 or self.decode_s <= 0:
+            return None
+        return (self.completion_tokens - 1) / self.decode_s
 
 
 class Overflow(msgspec.Struct, frozen=True, tag="overflow"):

@@ -12,6 +12,8 @@ __all__ = ["Vocabulary"]
 _SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
 _READ_AS_CONTROL = 1 | 8  # LLAMA_TOKEN_ATTR_UNKNOWN, LLAMA_TOKEN_ATTR_CONTROL
 
+_SHORT = 16_384  # characters; longer texts aren't worth the memory of remembering their tokens
+
 
 class Vocabulary:
     """A loaded model's vocabulary.
@@ -25,8 +27,8 @@ class Vocabulary:
         self._piece = ctypes.create_string_buffer(256)
         self._adds_space = llama.llama_vocab_type(self.handle) == _SENTENCEPIECE
         # Tokenizing is a pure function of its arguments, and the same stretches recur on every turn.
-        self.tokenize = functools.lru_cache(maxsize=512)(self._tokenize)
-        self.spells_control = functools.lru_cache(maxsize=512)(self._spells_control)
+        self._tokenize_short = functools.lru_cache(maxsize=512)(self._tokenize)
+        self._short_spells_control = functools.lru_cache(maxsize=512)(self._spells_control)
         self.control_spellings = functools.cache(self._control_spellings)
 
     def prompt_start(self) -> list[int]:
@@ -72,11 +74,7 @@ class Vocabulary:
         } - {""}
         return re.compile("|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)) or "(?!)")
 
-    def _spells_control(self, text: str) -> bool:
-        """Whether a text would be read as containing control tokens."""
-        return self._raw(text, control=True) != self._raw(text, control=False)
-
-    def _tokenize(self, text: str, control: bool, first: bool) -> tuple[int, ...]:
+    def tokenize(self, text: str, control: bool, first: bool) -> tuple[int, ...]:
         """The tokens of a stretch of text.
 
         Args:
@@ -85,6 +83,17 @@ class Vocabulary:
             first: Whether it begins the prompt. A SentencePiece vocabulary puts a space before whatever it is
                 given; in the middle of a prompt that space isn't there, so it is taken away again.
         """
+        work = self._tokenize_short if len(text) <= _SHORT else self._tokenize
+        return work(text, control, first)
+
+    def spells_control(self, text: str) -> bool:
+        """Whether a text would be read as containing control tokens."""
+        return self._short_spells_control(text) if len(text) <= _SHORT else self._spells_control(text)
+
+    def _spells_control(self, text: str) -> bool:
+        return self._raw(text, control=True) != self._raw(text, control=False)
+
+    def _tokenize(self, text: str, control: bool, first: bool) -> tuple[int, ...]:
         if not self._adds_space or first:
             return self._raw(text, control)
         lead = self._raw("\n", control)

@@ -143,6 +143,8 @@ def test_a_second_interrupt_ends_the_command_when_the_first_is_not_heard(person:
 def test_an_interrupt_while_the_model_loads_is_no_error(person: Person) -> None:
     with person.starts("ask", LONG) as process:
         worker_of(process.pid).suspend()  # it will never be loaded
+        while not kept(person):
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -151,9 +153,10 @@ def test_an_interrupt_while_the_model_loads_is_no_error(person: Person) -> None:
 
 def worker_of(pid: int) -> psutil.Process:
     """The inference worker of a command, once it is there."""
-    while not (children := psutil.Process(pid).children()):
-        pass
-    return children[0]
+    while True:
+        for child in psutil.Process(pid).children():
+            if "agent.worker" in child.cmdline():
+                return child
 
 
 def test_a_worker_that_is_killed_is_told_on_a_line_of_its_own_and_the_text_so_far_kept(person: Person) -> None:

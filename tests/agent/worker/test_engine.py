@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.models.gguf import read_header
 from agent.worker import engine as engine_module
 from agent.worker.binding import llama
 from agent.worker.engine import Engine
@@ -188,7 +189,7 @@ def test_the_progress_of_a_long_prompt_is_reported_up_to_its_end(engine: Engine)
     replies = generate(engine, ChatMessage("user", "word " * 600), max_tokens=1)
     progress = [reply for reply in replies if isinstance(reply, Evaluated)]
 
-    assert [reply.done for reply in progress] == [512, progress[-1].total]
+    assert [reply.done for reply in progress] == [0, 512, progress[-1].total]
     assert progress[-1].total == end_of(replies).prompt_tokens - end_of(replies).cached_tokens
 
 
@@ -230,3 +231,16 @@ def test_warming_up_leaves_nothing_in_the_cache(engine: Engine) -> None:
     again = generate(engine, STORY)
     assert end_of(again).cached_tokens == 0
     assert text_of(again) == fresh
+
+
+@pytest.mark.parametrize("head_size", [None, 64])
+def test_the_cost_of_the_cache_is_what_llama_cpp_takes(tmp_path: Path, head_size: int | None) -> None:
+    model = tiny_gguf(tmp_path / "model.gguf", head_size=head_size)
+    engine = open_engine(model, context=256)
+    before = llama.llama_state_seq_get_size(engine._context, 0)
+    engine._evaluate_batch((llama.llama_token * 128)(*[5] * 128), 128)
+    per_token = (llama.llama_state_seq_get_size(engine._context, 0) - before) / 128
+    # The state says a few bytes more of each token: its position, its sequence.
+    assert engine._cache_bytes_per_token() <= per_token <= engine._cache_bytes_per_token() + 32
+    with model.open("rb") as file:
+        assert engine._cache_bytes_per_token() == read_header(file.fileno()).kv_bytes_per_token()
