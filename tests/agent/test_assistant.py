@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -376,3 +377,37 @@ def test_what_is_given_goes_before_the_settings() -> None:
     assert (sampling.temperature, sampling.max_tokens) == (0.0, 0)
     assert new_sampling(SamplingSettings(temperature=0.3, max_tokens=9)).temperature == 0.3
     assert msgspec.msgpack.encode(new_sampling(SamplingSettings(), max_tokens=10**30))
+
+
+def test_a_stop_that_comes_before_the_worker_has_the_question_ends_the_turn(
+    vault: Vault, assistant: Assistant
+) -> None:
+    session = assistant.start_session("Hi")
+    turn = assistant.reply(session, "Count to a thousand.", sampling=ENDLESS)
+    assert isinstance(next(turn), Saved)
+    assistant.cancel()
+
+    assert end_of(list(turn)).generation.finish == "cancelled"
+    assert said(vault.conversations, session)[0] == ("user", "Count to a thousand.", "complete")
+    assert end_of(say(assistant, session, "Name three colours.")).message.text
+
+
+def test_a_stop_while_a_long_text_is_tokenized_ends_the_turn_and_not_the_conversation(
+    vault: Vault, smollm: Path
+) -> None:
+    with worker(smollm) as inference:
+        assistant = assistant_of(vault, inference)
+        session = assistant.start_session("Hi")
+        turn = assistant.reply(session, " " * 1_000_000 + "x", sampling=ENDLESS)
+        next(turn)
+        started = threading.Thread(target=_cancel_when_running, args=(assistant, inference))
+        started.start()
+        assert end_of(list(turn)).generation.finish == "cancelled"
+        started.join()
+        assert end_of(say(assistant, assistant.start_session("Hi"), "Name three colours.")).message.text
+
+
+def _cancel_when_running(assistant: Assistant, inference: Inference) -> None:
+    while inference._running is None:
+        os.sched_yield()
+    assistant.cancel()

@@ -272,7 +272,7 @@ def test_a_prompt_that_was_stopped_half_way_is_finished_rightly(smollm: Path) ->
     with worker(smollm) as inference:
         reported = 0
         for event in inference.generate(conversation, GREEDY, reserve=32):
-            if isinstance(event, Evaluated) and not reported:
+            if isinstance(event, Evaluated) and event.done and not reported:
                 reported = event.done
                 inference.cancel()
         finished = ask(inference, *conversation)
