@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,9 @@ _STOP_READING_WITHIN_S = 0.15
 """The same before it evaluates: rendering and tokenizing can't be interrupted, and nothing is lost with them."""
 
 Event = Evaluated | Delta | Finished
+
+_BUILD_PATH = re.compile(r"/\S*/(?=[\w.-]+:\d+)")
+"""Where llama.cpp was compiled, in front of its source file's name."""
 
 _STOPPED = Finished(
     id=0,
@@ -353,7 +357,13 @@ class Inference:
             self._stderr.seek(0)
             detail = sanitize(self._stderr.read()[-400:].decode("utf-8", "replace")).strip().splitlines()
             if detail:
-                how += f": {detail[-1]}"
+                how += f": {_BUILD_PATH.sub('', detail[-1])}"
+            if self._settings.memory_limit_mb and "signal" in how:
+                # llama.cpp ends the process where it is refused memory.
+                self._ended_because = self._ended_because or (
+                    f"it seems to have needed more than the {self._settings.memory_limit_mb} MiB that "
+                    "inference.memory_limit_mb lets it take"
+                )
         self._discard()
         message = f"The inference worker ended unexpectedly ({how})."
         if self._ended_because:

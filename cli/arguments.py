@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 __all__ = ["number_at_least", "temperature"]
 
+_MOST = 2**32 - 1
+
 
 def number_at_least(least: int) -> Callable[[str], int]:
     """A kind of argument: a whole number that isn't below `least`."""
@@ -14,8 +16,8 @@ def number_at_least(least: int) -> Callable[[str], int]:
             number = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if number < least:
-            raise argparse.ArgumentTypeError(f"it is at least {least}")
+        if not least <= number <= _MOST:
+            raise argparse.ArgumentTypeError(f"it lies between {least} and {_MOST:,}")
         return number
 
     return parse

@@ -220,7 +220,10 @@ def _ready_screen(home: Home, opens: str) -> str:
 def passphrase_file_from(environment: "os._Environ[str]") -> Path | None:
     """The file that `CLAW_PASSPHRASE_FILE` names."""
     name = environment.get("CLAW_PASSPHRASE_FILE")
-    return Path(name).expanduser() if name else None
+    if not name:
+        return None
+    # As the shell would: a ~ that leads nowhere stays part of the name.
+    return Path(os.path.expanduser(name))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

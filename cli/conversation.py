@@ -96,6 +96,9 @@ class _Conversation:
         return line.decode("utf-8").rstrip("\r\n") if line else None
 
     def _say(self, text: str) -> None:
+        if self._session is not None and not self._desk.still_there(self._session):
+            self._console.say("[this conversation was deleted elsewhere; here begins another]")
+            self._session = None
         if self._session is None:
             self._session = self._desk.assistant.start_session(text, self._system)
         sampling = new_sampling(self._console.settings.sampling)

@@ -9,6 +9,7 @@ from agent.models.catalogue import Catalogue
 from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
 from vault.conversations import Conversations
+from vault.errors import NotFound
 
 if TYPE_CHECKING:
     from vault.conversations import Session
@@ -76,6 +77,14 @@ class Desk:
         self.inference = inference
         self.model: ModelRecord = model
         self.assistant = Assistant(self.conversations, inference, self.model, self.console.settings)
+
+    def still_there(self, session: "Session") -> bool:
+        """Whether a conversation exists; another process may have deleted it."""
+        try:
+            self.conversations.find(session.id)
+        except NotFound:
+            return False
+        return True
 
     def forget_if_empty(self, session: "Session") -> bool:
         """Remove a conversation whose first message was refused; whether it was such a one."""

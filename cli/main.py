@@ -5,6 +5,7 @@ import difflib
 import importlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         7 paused, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _ready_streams()
     try:
         try:

@@ -13,6 +13,8 @@ from cli.console import Console
 
 __all__ = ["play", "stoppable"]
 
+_INSIST_EVERY_S = 0.5
+
 
 def play(events: Generator[Event], console: Console, *, show: bool) -> tuple[TurnEnd, list[str]]:
     """Run a turn to its end.
@@ -59,6 +61,13 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
         KeyboardInterrupt: it was pressed a second time, or the worker could only be stopped by ending it.
     """
     pressed = False
+    over = threading.Event()
+
+    def insist() -> None:
+        # More than once: just before the question is put, or the model loaded, there is nothing yet to be stopped.
+        while not over.is_set():
+            cancel()
+            over.wait(_INSIST_EVERY_S)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
@@ -66,7 +75,7 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt
         pressed = True
         # Not in the handler itself: it may run in the middle of a write to the same pipe.
-        threading.Thread(target=cancel, daemon=True).start()
+        threading.Thread(target=insist, daemon=True).start()
 
     before = signal.signal(signal.SIGINT, stop)
     try:
@@ -76,6 +85,7 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
+        over.set()
         signal.signal(signal.SIGINT, before)
 
 

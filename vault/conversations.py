@@ -11,7 +11,7 @@ from typing import Literal, NewType, cast
 
 import msgspec
 
-from vault.database import Connection, Database, Row
+from vault.database import Connection, Cursor, Database, Row
 from vault.errors import NotFound
 
 __all__ = ["Attachment", "Conversations", "Generation", "Hit", "Message", "MessageId", "Session", "SessionId"]
@@ -263,20 +263,35 @@ class Conversations:
         self._database.write(replace)
 
     def checkpoint(self, message_id: MessageId, text: str) -> None:
-        """Keep the text of a reply that is still being written."""
-        self._database.write(
-            lambda c: (
-                c.execute(
-                    "UPDATE messages SET text = ? WHERE id = ? AND status = 'streaming'", (text, message_id)
-                ).rowcount
+        """Keep the text of a reply that is still being written.
+
+        Raises:
+            NotFound: it was deleted in the meantime.
+        """
+
+        # The status too: another process that opened this session may have taken the reply for cut off.
+        def update(connection: Connection) -> None:
+            _must_exist(
+                connection.execute(
+                    "UPDATE messages SET text = ?, status = 'streaming' WHERE id = ?", (text, message_id)
+                )
             )
-        )
+
+        self._database.write(update)
 
     def finish(self, message_id: MessageId, text: str, status: Status, generation: Generation | None) -> None:
-        """Complete a reply with its last text, how it ended, and its provenance."""
+        """Complete a reply with its last text, how it ended, and its provenance.
+
+        Raises:
+            NotFound: it was deleted in the meantime.
+        """
 
         def update(connection: Connection) -> None:
-            connection.execute("UPDATE messages SET text = ?, status = ? WHERE id = ?", (text, status, message_id))
+            _must_exist(
+                connection.execute(
+                    "UPDATE messages SET text = ?, status = ? WHERE id = ?", (text, status, message_id)
+                )
+            )
             if generation is not None:
                 _insert_generation(connection, message_id, generation)
 
@@ -385,7 +400,7 @@ class Conversations:
     def mark_interrupted(self, session_id: SessionId) -> int:
         """Mark replies that were cut off by a crash; returns how many.
 
-        Call it only when no other process writes to this session.
+        A reply that another process is still writing is marked so too, until that process next keeps its text.
         """
         return self._database.write(
             lambda c: (
@@ -395,6 +410,11 @@ class Conversations:
                 ).rowcount
             )
         )
+
+
+def _must_exist(updated: Cursor) -> None:
+    if not updated.rowcount:
+        raise NotFound("The conversation was deleted while its reply was being written.")
 
 
 def _delete_leaves_first(connection: Connection, rows: Sequence[Row]) -> None:

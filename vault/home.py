@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vault.errors import SettingsError
+
 __all__ = ["Home"]
 
 APPLICATION = "openclaw-core"
@@ -30,7 +32,7 @@ class Home:
         """
         environment = os.environ if environment is None else environment
         if home := environment.get("CLAW_HOME"):
-            root = Path(home).expanduser().absolute()
+            root = _expanded(home).absolute()
             return cls(data=root, config_file=root / "config.toml")
         import platformdirs
 
@@ -58,3 +60,10 @@ class Home:
     def models(self) -> Path:
         """Weights that were pulled or imported: public files, kept in clear."""
         return self.data / "models"
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # ~somebody who isn't here
+        raise SettingsError(f"CLAW_HOME names no folder: {name}.", hint="Give a whole path.") from error

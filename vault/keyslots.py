@@ -172,7 +172,11 @@ class Keyslots:
                     return master
         if not any(isinstance(slot, PassphraseSlot) for slot in self.slots):
             raise WrongPassphrase("This vault has no passphrase slot.")
-        raise WrongPassphrase("The passphrase is wrong.", hint="Nothing was changed; try again.")
+        raise WrongPassphrase(
+            "The passphrase is wrong.",
+            hint="Nothing was changed; try again. If you are sure of it, see whether keyslots.json differs from "
+            f"keyslots.json{BACKUP_SUFFIX} beside it.",
+        )
 
     def open_with_keychain(self, keychain: Keychain) -> MasterKey:
         """The master key, by the keychain slot.

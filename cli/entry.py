@@ -1,0 +1,9 @@
+"""Where `claw` begins: until its modules are loaded, Ctrl-C just ends it."""
+
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from cli.main import main  # noqa: E402  after the line above, on purpose
+
+__all__ = ["main"]
