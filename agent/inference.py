@@ -49,6 +49,15 @@ _STOP_WITHIN_S = 2.0
 _STOP_READING_WITHIN_S = 0.15
 """The same before it evaluates: rendering and tokenizing can't be interrupted, and nothing is lost with them."""
 
+_WORKER_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    # Huge pages for what malloc gives out: the cache is made three times as fast, decoding gains 2 to 6 %.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    # OpenMP's threads spin at every barrier for milliseconds by default. Beside other busy programs they then wait
+    # for each other's time slices: 8 tokens a second instead of 30. Spinning briefly costs nothing when alone.
+    "GOMP_SPINCOUNT": "500",
+}
+
 Event = Evaluated | Delta | Finished
 
 _BUILD_PATH = re.compile(r"/\S*/(?=[\w.-]+:\d+)")
@@ -134,8 +143,7 @@ class Inference:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            # Huge pages for what malloc gives out: the cache is made three times as fast, decoding gains 2 to 6 %.
-            env={"LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+            env=_WORKER_ENVIRONMENT,
             cwd="/",
             pass_fds=(self._descriptor,),
             start_new_session=True,  # Ctrl-C is for us to handle: it stops a reply, not the worker

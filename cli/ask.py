@@ -53,7 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=temperature, metavar="T", help="0 always takes the likeliest token")
     parser.add_argument("--seed", type=number_at_least(0), metavar="N", help="the same seed gives the same reply")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
-    parser.add_argument("--no-save", action="store_true", help="keep nothing of this exchange")
+    parser.add_argument(
+        "--no-save",
+        action="store_true",
+        help="keep nothing of this exchange (your shell keeps the command line: give the question on stdin)",
+    )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
@@ -66,7 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from agent.assistant import new_sampling
     from agent.errors import ContextOverflow
     from cli.desk import Desk
-    from cli.turn import play, stoppable
+    from cli.turn import play, stoppable, stopped
 
     continues = bool(arguments.session or arguments.newest)
     with Desk(console, arguments.model, keep=not arguments.no_save, needs_history=continues) as desk:
@@ -89,7 +93,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     elif end.generation.finish == "length" and not arguments.max_tokens:
         console.say("[cut off: the reply met its limit, or the context window is full]")
     elif end.generation.finish == "cancelled":
-        console.say("[stopped]" if arguments.no_save else "[stopped; the text so far is kept]")
+        console.say(stopped(end, kept=not arguments.no_save))
     return 130 if end.generation.finish == "cancelled" else 0
 
 

@@ -10,7 +10,7 @@ from agent.errors import ContextOverflow
 from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
 from cli.desk import Desk
-from cli.turn import play, stoppable
+from cli.turn import play, stoppable, stopped
 from vault.conversations import Session
 from vault.errors import ClawError
 
@@ -114,7 +114,7 @@ class _Conversation:
             end, _ = play(turn, self._console, show=True)
         made = end.generation
         if made.finish == "cancelled":
-            self._console.say("[stopped; the text so far is kept]")
+            self._console.say(stopped(end, kept=True))
         elif made.finish == "length":
             self._console.say("[cut off: the reply met its limit, or the context window is full]")
         if sys.stderr.isatty():

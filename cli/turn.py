@@ -8,12 +8,9 @@ from collections.abc import Callable, Generator, Iterator
 from types import FrameType, TracebackType
 
 from agent.assistant import Event, Notice, Progress, Saved, Text, TurnEnd
-from agent.errors import WorkerDied
 from cli.console import Console
 
-__all__ = ["play", "stoppable"]
-
-_INSIST_EVERY_S = 0.5
+__all__ = ["play", "stoppable", "stopped"]
 
 
 def play(events: Generator[Event], console: Console, *, show: bool) -> tuple[TurnEnd, list[str]]:
@@ -53,21 +50,15 @@ def play(events: Generator[Event], console: Console, *, show: bool) -> tuple[Tur
     raise AssertionError("a turn ends with TurnEnd or an error")
 
 
+def stopped(end: TurnEnd, *, kept: bool) -> str:
+    """What to tell of a reply that was stopped."""
+    return "[stopped; the text so far is kept]" if kept and end.message.text else "[stopped]"
+
+
 @contextlib.contextmanager
 def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
-    """Within, the first Ctrl-C stops the reply gently; a second one interrupts the program.
-
-    Raises:
-        KeyboardInterrupt: it was pressed a second time, or the worker could only be stopped by ending it.
-    """
+    """Within, the first Ctrl-C stops the reply gently; a second one interrupts the program."""
     pressed = False
-    over = threading.Event()
-
-    def insist() -> None:
-        # More than once: just before the question is put, or the model loaded, there is nothing yet to be stopped.
-        while not over.is_set():
-            cancel()
-            over.wait(_INSIST_EVERY_S)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
@@ -75,17 +66,12 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt
         pressed = True
         # Not in the handler itself: it may run in the middle of a write to the same pipe.
-        threading.Thread(target=insist, daemon=True).start()
+        threading.Thread(target=cancel, daemon=True).start()
 
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield
-    except WorkerDied:
-        if pressed:  # it was loading the model, or didn't listen
-            raise KeyboardInterrupt from None
-        raise
     finally:
-        over.set()
         signal.signal(signal.SIGINT, before)
 
 
@@ -101,9 +87,11 @@ class _Line:
         sys.stdout.flush()
 
     def end(self) -> None:
-        self._open = False
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+        """End the line, if anything was written."""
+        if self._open:
+            self._open = False
+            sys.stdout.write("\n")
+            sys.stdout.flush()
 
     def __enter__(self) -> "_Line":
         return self
@@ -111,7 +99,7 @@ class _Line:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._open and not isinstance(error, OSError):
+        if not isinstance(error, OSError):  # or the output itself is what failed
             self.end()
 
 

@@ -209,7 +209,8 @@ def _parse(data: bytes, path: Path) -> Settings:
         return msgspec.convert(document, Settings, strict=True)
     except msgspec.ValidationError as error:
         raise SettingsError(
-            f"{path}: {error}.", hint="`claw config get` shows what each setting holds now and may hold."
+            f"{path}: {error}.",
+            hint="Mend it with `claw config edit`, or set that one again: claw config set NAME VALUE",
         ) from error
 
 

@@ -143,12 +143,12 @@ def test_a_second_interrupt_ends_the_command_when_the_first_is_not_heard(person:
 def test_an_interrupt_while_the_model_loads_is_no_error(person: Person) -> None:
     with person.starts("ask", LONG) as process:
         worker_of(process.pid).suspend()  # it will never be loaded
-        while not kept(person):
+        while not kept(person) or not kept(person)[0]:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert (out, err.strip()) == (b"", b"")
+    assert (out, err) == (b"", b"[stopped]\n")
 
 
 def worker_of(pid: int) -> psutil.Process:
@@ -356,7 +356,7 @@ def test_max_tokens_ends_the_reply(person: Person) -> None:
     ("arguments", "says"),
     [
         (("--max-tokens", "many"), "'many' is not a whole number"),
-        (("--max-tokens", "-1"), "at least 0"),
+        (("--max-tokens", "-1"), "between 0 and"),
         (("--seed", "1.5"), "not a whole number"),
         (("--temperature", "11"), "between 0 and 10"),
         (("--temperature", "nan"), "between 0 and 10"),
@@ -370,7 +370,6 @@ def test_options_that_make_no_sense_are_usage_errors_in_plain_words(
     done = person.claw("ask", "Hello", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
-    assert "_at_least" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("",), ("  \n",), ("-",), (), ("-f", "-", "-")])

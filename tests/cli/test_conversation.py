@@ -106,8 +106,7 @@ def test_a_second_ctrl_c_gives_up_a_worker_that_does_not_listen(person: Person) 
 
 def test_ctrl_c_at_the_prompt_tells_how_to_leave_and_ctrl_d_leaves(person: Person) -> None:
     terminal = sits_down(person)
-    terminal.presses("c")
-    terminal.sees("(Ctrl-D leaves)")
+    terminal.presses_until("c", "(Ctrl-D leaves)")
     terminal.sees(PROMPT)
     terminal.presses("d")
     assert terminal.ends() == 0
