@@ -2,7 +2,8 @@
 
 import signal
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in a background job
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from cli.main import main  # noqa: E402  after the line above, on purpose
 

@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         7 paused, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # `cli.entry` has set it so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _ready_streams()
     try:
         try:

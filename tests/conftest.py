@@ -1,5 +1,9 @@
 """What all tests share."""
 
+import signal
+
+import pytest
+
 # In the order of who stands on whom: pytest rewrites the assertions of what isn't imported yet.
 pytest_plugins = [
     "tests.fixtures.https_server",
@@ -8,3 +12,9 @@ pytest_plugins = [
     "tests.fixtures.processes",
     "tests.fixtures.command",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Ctrl-C means what it does at a terminal, for us and for what we start: a shell's background job ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
