@@ -5,6 +5,6 @@ import signal
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as in a background job
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from cli.main import main  # noqa: E402  after the line above, on purpose
+from cli.main import main
 
 __all__ = ["main"]

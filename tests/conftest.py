@@ -16,5 +16,5 @@ pytest_plugins = [
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """Ctrl-C means what it does at a terminal, for us and for what we start: a shell's background job ignores it."""
+    """Ctrl-C means what it does at a terminal, here and in what we start: background jobs ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
