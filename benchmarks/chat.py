@@ -27,7 +27,7 @@ from vault.store import Vault
 
 THREADS = 2
 DECODE_TOKENS = 128
-TURN_TOKENS = 48
+TURN_TOKENS = 96
 ASK_TOKENS = 32
 STORY = "Write a long story about a ship, its captain, and the sea."
 QUESTIONS = [

@@ -263,21 +263,17 @@ class Conversations:
         self._database.write(replace)
 
     def checkpoint(self, message_id: MessageId, text: str) -> None:
-        """Keep the text of a reply that is still being written.
-
-        Raises:
-            NotFound: it was deleted in the meantime.
-        """
-
+        """Keep the text of a reply that is still being written; one that is finished, or gone, isn't touched."""
         # The status too: another process that opened this session may have taken the reply for cut off.
-        def update(connection: Connection) -> None:
-            _must_exist(
-                connection.execute(
-                    "UPDATE messages SET text = ?, status = 'streaming' WHERE id = ?", (text, message_id)
-                )
+        self._database.write(
+            lambda c: (
+                c.execute(
+                    "UPDATE messages SET text = ?, status = 'streaming' "
+                    "WHERE id = ? AND status IN ('streaming', 'interrupted')",
+                    (text, message_id),
+                ).rowcount
             )
-
-        self._database.write(update)
+        )
 
     def finish(self, message_id: MessageId, text: str, status: Status, generation: Generation | None) -> None:
         """Complete a reply with its last text, how it ended, and its provenance.

@@ -123,7 +123,7 @@ def test_nothing_said_lies_in_the_clear_after_kill_9(person: Person, talk: Termi
 
 def test_the_worker_is_given_nothing_of_the_persons_but_the_model(person: Person, talk: Terminal) -> None:
     worker = talk.worker
-    assert set(worker.environ()) <= {"LC_ALL", "GLIBC_TUNABLES"}
+    assert set(worker.environ()) <= {"LC_ALL", "GLIBC_TUNABLES", "GOMP_SPINCOUNT"}
     assert not any(str(person.folder) in argument for argument in worker.cmdline())
     held = [os.readlink(link) for link in Path(f"/proc/{worker.pid}/fd").iterdir()]
     assert not [name for name in held if name.startswith(str(person.folder))]

@@ -470,3 +470,21 @@ def test_a_reply_is_found_by_its_last_text_and_not_by_its_drafts(kept: Conversat
 def test_any_text_is_kept_as_it_was(kept: Conversations, session: Session, text: str) -> None:
     message = kept.append(session.id, None, "user", text, attachments=[Attachment(text, text)])
     assert kept.path(session.id, message.id)[-1] == message
+
+
+def test_a_reply_that_another_process_took_for_cut_off_goes_on_being_kept(
+    kept: Conversations, session: Session
+) -> None:
+    reply = kept.append(session.id, None, "assistant", "", status="streaming")
+    kept.checkpoint(reply.id, "one")
+    kept.mark_interrupted(session.id)
+    kept.checkpoint(reply.id, "one two")
+    assert [(message.text, message.status) for message in kept.tree(session.id)] == [("one two", "streaming")]
+
+
+def test_a_reply_whose_conversation_was_deleted_says_so(kept: Conversations, session: Session) -> None:
+    reply = kept.append(session.id, None, "assistant", "", status="streaming")
+    kept.delete(session.id)
+    kept.checkpoint(reply.id, "one")
+    with pytest.raises(NotFound, match="deleted while its reply"):
+        kept.finish(reply.id, "one two", "complete", None)
