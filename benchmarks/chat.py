@@ -198,7 +198,13 @@ class _NewTokensAlone:
         from llama_cpp import Llama
 
         self._model: Any = Llama(
-            str(model_path), n_ctx=2048, n_threads=THREADS, n_threads_batch=THREADS, verbose=False
+            # With flash attention, as llama.cpp chooses for us: the same evaluation, and nothing around it.
+            str(model_path),
+            n_ctx=2048,
+            n_threads=THREADS,
+            n_threads_batch=THREADS,
+            flash_attn=True,
+            verbose=False,
         )
 
     def measure(self, cached: int, new: int) -> float:
