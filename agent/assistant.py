@@ -16,17 +16,9 @@ from agent.context import Selection, content, cut_attachments, describe_cuts, le
 from agent.errors import ContextOverflow, WorkerDied
 from agent.inference import Inference, Overfull
 from agent.worker.protocol import ChatMessage, Delta, Evaluated, Finished, Sampling
-from vault.conversations import (
-    Attachment,
-    Conversations,
-    Generation,
-    Message,
-    MessageId,
-    Session,
-    SessionId,
-    Status,
-)
+from vault.conversations import Conversations
 from vault.errors import NotFound
+from vault.messages import Attachment, Generation, Message, MessageId, Session, SessionId, Status
 from vault.model_store import ModelRecord
 from vault.sanitize import sanitize, sanitize_line
 from vault.settings import SamplingSettings, Settings

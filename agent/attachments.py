@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.errors import AttachmentRefused
-from vault.conversations import Attachment
+from vault.messages import Attachment
 from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["MAX_BYTES", "read_attachment", "read_text"]

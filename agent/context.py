@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agent.errors import ContextOverflow
-from vault.conversations import Attachment, Message
+from vault.messages import Attachment, Message
 from vault.sanitize import sanitize_line
 
 __all__ = ["Selection", "content", "cut_attachments", "describe_cuts", "leave_out"]

@@ -13,7 +13,7 @@ from cli.console import Console
 if TYPE_CHECKING:
     from agent.assistant import TurnEnd
     from cli.desk import Desk
-    from vault.conversations import Attachment, Session
+    from vault.messages import Attachment, Session
 
 __all__ = ["configure", "run"]
 
@@ -140,7 +140,7 @@ def _prompt(arguments: argparse.Namespace) -> str:
 
 def _attachment(name: str) -> "Attachment":
     from agent.attachments import read_attachment, read_text
-    from vault.conversations import Attachment
+    from vault.messages import Attachment
 
     if name == "-":
         return Attachment("stdin", read_text(sys.stdin.buffer, "Standard input"))

@@ -14,7 +14,8 @@ from cli.errors import UsageError
 from vault.sanitize import sanitize, sanitize_line
 
 if TYPE_CHECKING:
-    from vault.conversations import Conversations, Message, MessageId, Session
+    from vault.conversations import Conversations
+    from vault.messages import Message, MessageId, Session
 
 __all__ = ["configure", "run"]
 

@@ -11,8 +11,8 @@ from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
 from cli.desk import Desk
 from cli.turn import play, stoppable, stopped
-from vault.conversations import Session
 from vault.errors import ClawError
+from vault.messages import Session
 
 __all__ = ["run"]
 

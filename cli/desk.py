@@ -12,11 +12,18 @@ from vault.conversations import Conversations
 from vault.errors import NotFound
 
 if TYPE_CHECKING:
-    from vault.conversations import Session
+    from vault.database import Database
+    from vault.messages import Session
     from vault.model_store import ModelRecord
     from vault.store import Vault
 
 __all__ = ["Desk"]
+
+
+def _in_memory() -> "Database":
+    from vault.database import Database
+
+    return Database.in_memory()
 
 
 class Desk:
@@ -40,19 +47,18 @@ class Desk:
         name = model or console.settings.model.default
         self.vault: Vault | None = None
         self.inference: Inference | None = None
+        self._unkept: Database | None = None
         if keep or needs_history or name != EMBEDDED_NAME:
             self.vault = console.open_vault(create=keep)
         try:
             if keep and self.vault is not None:
                 self.conversations = self.vault.conversations
             else:
-                from vault.database import Database
-
-                self.conversations = Conversations(Database.in_memory())
+                self._unkept = _in_memory()
+                self.conversations = Conversations(self._unkept)
             self.use(name)
         except BaseException:
-            if self.vault is not None:
-                self.vault.close()
+            self.close()
             raise
 
     def use(self, name: str) -> None:
@@ -97,6 +103,8 @@ class Desk:
         """End the worker and close the vault."""
         if self.inference is not None:
             self.inference.close()
+        if self._unkept is not None:
+            self._unkept.close()
         if self.vault is not None:
             self.vault.close()
 

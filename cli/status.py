@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the status."""
     from importlib.metadata import version
 
-    from cli.vault import describe
+    from cli.vault.status import describe
 
     home, settings = console.home, console.settings
     vault = describe(console)

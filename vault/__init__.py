@@ -8,10 +8,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vault.conversations import Attachment, Conversations, Generation, Message, Session
+    from vault.conversations import Conversations
     from vault.errors import ClawError, VaultError
     from vault.home import Home
     from vault.keychain import SystemKeychain
+    from vault.messages import Attachment, Generation, Message, Session
     from vault.model_store import ModelRecord, ModelStore
     from vault.settings import Settings, load_settings
     from vault.store import Vault
@@ -34,15 +35,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Attachment": "conversations",
+    "Attachment": "messages",
     "ClawError": "errors",
     "Conversations": "conversations",
-    "Generation": "conversations",
+    "Generation": "messages",
     "Home": "home",
-    "Message": "conversations",
+    "Message": "messages",
     "ModelRecord": "model_store",
     "ModelStore": "model_store",
-    "Session": "conversations",
+    "Session": "messages",
     "Settings": "settings",
     "SystemKeychain": "keychain",
     "Vault": "store",

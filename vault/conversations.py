@@ -7,97 +7,24 @@ overwritten, and deleting removes rows and their index entries for good (`secure
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Literal, NewType, cast
+from typing import cast
 
 import msgspec
 
-from vault.database import Connection, Cursor, Database, Row
+from vault.classes import HighlySensitive
+from vault.connection import Cursor
+from vault.database import Connection, Database, Row
 from vault.errors import NotFound
+from vault.fields import FieldCipher
+from vault.messages import Attachment, Generation, Hit, Message, MessageId, Role, Session, SessionId, Status
 
-__all__ = ["Attachment", "Conversations", "Generation", "Hit", "Message", "MessageId", "Session", "SessionId"]
-
-SessionId = NewType("SessionId", str)
-MessageId = NewType("MessageId", str)
-Role = Literal["user", "assistant"]
-Status = Literal["streaming", "complete", "cancelled", "interrupted"]
+__all__ = ["Conversations"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that reads like something else
 
-
-class Session(msgspec.Struct, frozen=True):
-    """One conversation. Times are milliseconds since 1970, UTC."""
-
-    id: SessionId
-    title: str
-    system_prompt: str
-    created_ms: int
-    updated_ms: int
-    head: MessageId | None
-    forked_from: MessageId | None
-    messages: int
-
-
-class Attachment(msgspec.Struct, frozen=True):
-    """A text file that was given with a message."""
-
-    name: str
-    text: str
-
-
-class Generation(msgspec.Struct, frozen=True):
-    """Where a reply came from, and what it took."""
-
-    model_name: str
-    model_sha256: str
-    adapter_sha256: str | None
-    sampling: dict[str, object]
-    finish: str
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    load_s: float
-    prefill_s: float
-    decode_s: float
-    first_token_s: float
-    tokens: bytes | None = None
-    """The reply's token ids, little-endian int32; `None` when they don't spell the text."""
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """How fast the reply was written, after its first token; `None` for a reply too short to say."""
-        if self.completion_tokens < 2 or self.decode_s <= 0:
-            return None
-        return (self.completion_tokens - 1) / self.decode_s
-
-
-class Message(msgspec.Struct, frozen=True):
-    """One message of a conversation."""
-
-    id: MessageId
-    session_id: SessionId
-    parent_id: MessageId | None
-    role: Role
-    text: str
-    status: Status
-    created_ms: int
-    attachments: tuple[Attachment, ...] = ()
-    generation: Generation | None = None
-
-
-class Hit(msgspec.Struct, frozen=True):
-    """A message that a search found."""
-
-    session_id: SessionId
-    session_title: str
-    message_id: MessageId
-    role: Role
-    created_ms: int
-    snippet: str
-
-
 _SESSION = """
     SELECT s.id, s.title, s.system_prompt, s.created_ms, s.updated_ms, s.head, s.forked_from,
-           (SELECT count(*) FROM messages m WHERE m.session_id = s.id)
+           s.archived_ms, s.source, (SELECT count(*) FROM messages m WHERE m.session_id = s.id)
     FROM sessions s
 """
 _GENERATION_COLUMNS = (
@@ -112,6 +39,7 @@ class Conversations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._fields = database.fields
 
     def start(self, title: str, system_prompt: str) -> Session:
         """Begin a session without messages."""
@@ -125,7 +53,7 @@ class Conversations:
             )
 
         self._database.write(insert)
-        return Session(session_id, title, system_prompt, now, now, None, None, 0)
+        return Session(session_id, title, system_prompt, now, now)
 
     def sessions(self, limit: int = 1000) -> list[Session]:
         """Sessions, the one used last first."""
@@ -219,9 +147,8 @@ class Conversations:
             parent: MessageId | None = None
             for message in path:
                 copied = MessageId(_new_id(16))
-                _insert(
-                    connection, msgspec.structs.replace(message, id=copied, session_id=session_id, parent_id=parent)
-                )
+                own = msgspec.structs.replace(message, id=copied, session_id=session_id, parent_id=parent)
+                self._insert(connection, own)
                 parent = copied
             connection.execute("UPDATE sessions SET head = ? WHERE id = ?", (parent, session_id))
 
@@ -244,7 +171,7 @@ class Conversations:
         )
 
         def insert(connection: Connection) -> None:
-            _insert(connection, message)
+            self._insert(connection, message)
             connection.execute(
                 "UPDATE sessions SET head = ?, updated_ms = ? WHERE id = ?",
                 (message.id, message.created_ms, session_id),
@@ -258,7 +185,7 @@ class Conversations:
 
         def replace(connection: Connection) -> None:
             connection.execute("DELETE FROM attachments WHERE message_id = ?", (message_id,))
-            _insert_attachments(connection, message_id, attachments)
+            _insert_attachments(connection, self._fields, message_id, attachments)
 
         self._database.write(replace)
 
@@ -345,7 +272,7 @@ class Conversations:
                 """,
                 (at, session_id, session_id),
             ).fetchall()
-            return [_with_parts(connection, row) for row in rows]
+            return [_with_parts(connection, self._fields, row) for row in rows]
 
         return self._database.read(query)
 
@@ -366,7 +293,7 @@ class Conversations:
             rows = connection.execute(
                 f"SELECT {_MESSAGE_COLUMNS} FROM messages WHERE session_id = ? ORDER BY n", (session_id,)
             ).fetchall()
-            return [_with_parts(connection, row) for row in rows]
+            return [_with_parts(connection, self._fields, row) for row in rows]
 
         return self._database.read(query)
 
@@ -407,6 +334,23 @@ class Conversations:
             )
         )
 
+    def _insert(self, connection: Connection, message: Message) -> None:
+        connection.execute(
+            f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                message.id,
+                message.session_id,
+                message.parent_id,
+                message.role,
+                message.text,
+                message.status,
+                message.created_ms,
+            ),
+        )
+        _insert_attachments(connection, self._fields, message.id, message.attachments)
+        if message.generation is not None:
+            _insert_generation(connection, message.id, message.generation)
+
 
 def _must_exist(updated: Cursor) -> None:
     if not updated.rowcount:
@@ -419,29 +363,16 @@ def _delete_leaves_first(connection: Connection, rows: Sequence[Row]) -> None:
         connection.execute("DELETE FROM messages WHERE id = ?", row)
 
 
-def _insert(connection: Connection, message: Message) -> None:
-    connection.execute(
-        f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            message.id,
-            message.session_id,
-            message.parent_id,
-            message.role,
-            message.text,
-            message.status,
-            message.created_ms,
-        ),
-    )
-    _insert_attachments(connection, message.id, message.attachments)
-    if message.generation is not None:
-        _insert_generation(connection, message.id, message.generation)
-
-
-def _insert_attachments(connection: Connection, message_id: MessageId, attachments: Sequence[Attachment]) -> None:
+def _insert_attachments(
+    connection: Connection, fields: FieldCipher, message_id: MessageId, attachments: Sequence[Attachment]
+) -> None:
     for attachment in attachments:
+        row = connection.execute("SELECT coalesce(max(n), 0) + 1 FROM attachments").fetchone()
+        n = int(row[0]) if row else 1
+        sealed = fields.seal("attachments", str(n), "text", HighlySensitive(attachment.text.encode()))
         connection.execute(
-            "INSERT INTO attachments (message_id, name, text) VALUES (?, ?, ?)",
-            (message_id, attachment.name, attachment.text),
+            "INSERT INTO attachments (n, message_id, name, text) VALUES (?, ?, ?, ?)",
+            (n, message_id, attachment.name, sealed),
         )
 
 
@@ -453,17 +384,20 @@ def _insert_generation(connection: Connection, message_id: MessageId, generation
     )
 
 
-def _with_parts(connection: Connection, row: Row) -> Message:
+def _with_parts(connection: Connection, fields: FieldCipher, row: Row) -> Message:
     message_id = row[0]
     attachments = connection.execute(
-        "SELECT name, text FROM attachments WHERE message_id = ? ORDER BY n", (message_id,)
+        "SELECT n, name, text FROM attachments WHERE message_id = ? ORDER BY n", (message_id,)
     ).fetchall()
     generation = connection.execute(
         f"SELECT {_GENERATION_COLUMNS} FROM generations WHERE message_id = ?", (message_id,)
     ).fetchone()
     return Message(
         *cast("tuple[MessageId, SessionId, MessageId | None, Role, str, Status, int]", row),
-        attachments=tuple(Attachment(*found) for found in attachments),
+        attachments=tuple(
+            Attachment(name, fields.open("attachments", str(n), "text", sealed).reveal().decode())
+            for n, name, sealed in attachments
+        ),
         generation=_generation(generation) if generation else None,
     )
 

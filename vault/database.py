@@ -1,91 +1,71 @@
-"""The SQLCipher database: opened with every silent trap closed, used by one thread, migrated by number.
+"""The SQLCipher database: used by one thread, migrated by number, guarded by an anchor outside its file.
 
-The traps (each has its test in `tests/vault/test_database.py`): without a key SQLCipher writes plaintext; a key of
-other than 64 hex digits is silently taken for a passphrase; a wrong key shows only at the first read; a pragma
-that isn't understood is ignored. Several threads on one connection lose rows, so all statements of a process go
-through one thread; several processes are kept apart by SQLite's own locks.
+Several threads on one connection lose rows, so all statements of a process go through one thread; several processes
+are kept apart by SQLite's own locks and the anchor's.
 """
 
 import contextlib
-import importlib.resources
 import os
-import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 import sqlcipher3
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from vault.classes import HighlySensitive
+from vault.connection import MEMORY, Connection, Row, SqlValue, check_length, check_magic, connect, guarded
 from vault.durable import storage_error
-from vault.errors import DatabaseDamaged, DiskFull, PlaintextDatabase, VaultError, VersionTooNew
+from vault.errors import RolledBack, VaultError
+from vault.fields import FieldCipher
+from vault.guard import ACCEPT, Guard, anchor_path
 from vault.keys import KEY_BYTES
+from vault.migrations import FIRST_ANCHORED, migrate, newest_version, schema_version
 
-__all__ = ["Connection", "Database", "Row"]
+__all__ = ["Connection", "Database", "Row", "SqlValue"]
 
-APPLICATION_ID = 0x4F434C57  # "OCLW"
-_PLAINTEXT_MAGIC = b"SQLite format 3\x00"
-_MEMORY = Path(":memory:")
-_BUSY_TIMEOUT_MS = 10_000
-_SHARED_MEMORY_STEP = 32 * 1024  # SQLite's -shm file grows by this
-
-# SQLite result codes (https://www.sqlite.org/rescode.html); the low byte is the primary code.
-_FULL, _CORRUPT, _NOTADB, _READONLY, _IOERR, _CANTOPEN, _BUSY = 13, 11, 26, 8, 10, 14, 5
-
-Row = tuple[Any, ...]
 Result = TypeVar("Result")
 
 
-class Cursor(Protocol):
-    """The part of a DB-API cursor that we use."""
-
-    rowcount: int
-
-    def fetchone(self) -> Row | None:
-        """The next row."""
-        ...
-
-    def fetchall(self) -> list[Row]:
-        """The rows that are left."""
-        ...
-
-
-class Connection(Protocol):
-    """The part of a DB-API connection that we use."""
-
-    def execute(self, sql: str, parameters: tuple[Any, ...] = ..., /) -> Cursor:
-        """Run one statement."""
-        ...
-
-    def set_key(self, key: str, /) -> None:
-        """Give SQLCipher its key."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection."""
-        ...
+class _Opened(NamedTuple):
+    connection: Connection
+    guard: Guard | None
+    alarm: str
 
 
 class Database:
     """One process's connection to the encrypted database.
 
     Methods may be called from any thread; the work is done by one. A transaction that returned is on the disk.
+
+    Attributes:
+        fields: Seals and opens the highly sensitive fields.
+        alarm: What is wrong when the database isn't the one that was last written; it is then open for reading
+            alone. Empty otherwise.
     """
 
-    def __init__(self, connection: Connection, worker: ThreadPoolExecutor, path: Path) -> None:
-        self._connection = connection
+    def __init__(self, opened: _Opened, worker: ThreadPoolExecutor, path: Path, fields: FieldCipher) -> None:
+        self._connection, self._guard, self.alarm = opened
         self._worker = worker
         self._path = path
+        self.fields = fields
 
     @classmethod
-    def create(cls, path: Path, key: bytes) -> "Database":
-        """Make a new encrypted database with the newest schema.
+    def create(cls, path: Path, key: bytes, fields: FieldCipher | None = None) -> "Database":
+        """Make a new encrypted database with the newest schema, and its anchor beside it.
+
+        Args:
+            path: The file.
+            key: The raw 32-byte database key.
+            fields: For the highly sensitive fields; of keys derived from `key` if not given.
 
         Raises:
             VaultError: something already lies at `path`, or it can't be written.
         """
-        _check_length(key)
+        check_length(key)
         if path.exists():
             raise VaultError(f"{path} already exists.")
         # An empty file of our own mode first: SQLite would make one that others can read, and gives the write-ahead
@@ -94,86 +74,93 @@ class Database:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise storage_error(error, path) from error
-        return cls._start(path, key)
+        fields = fields or _own_fields(key)
+        return cls._start(path, fields, lambda: _make(path, key, fields))
 
     @classmethod
     def in_memory(cls) -> "Database":
         """A database of its own that never touches the disk: for conversations that leave no trace."""
-        return cls._start(_MEMORY, secrets.token_bytes(KEY_BYTES))
+        key = secrets.token_bytes(KEY_BYTES)
+        fields = _own_fields(key)
+
+        def make() -> _Opened:
+            connection = connect(MEMORY, key)
+            _know_fields(connection, fields)
+            migrate(connection, MEMORY)
+            return _Opened(connection, None, "")
+
+        return cls._start(MEMORY, fields, make)
 
     @classmethod
-    def open(cls, path: Path, key: bytes) -> "Database":
-        """Open an existing database, and bring its schema up to date.
+    def open(cls, path: Path, key: bytes, fields: FieldCipher | None = None, *, accept: bool = False) -> "Database":
+        """Open an existing database, verify that it is the newest, and bring its schema up to date.
 
         Args:
             path: The file.
             key: The raw 32-byte database key.
+            fields: As in `create`.
+            accept: Take the files as they are for the newest.
 
         Raises:
             DatabaseDamaged: the file is missing, empty, damaged, or of another key.
             PlaintextDatabase: an unencrypted SQLite file lies there; it is not touched.
             VersionTooNew: a newer version of OpenClaw Core wrote it.
         """
-        try:
-            magic = _first_bytes(path)
-        except FileNotFoundError:
-            raise DatabaseDamaged(
-                f"The vault's database {path} is missing, though its key slots are there.",
-                hint="Restore the file from a backup. Nothing was changed.",
-            ) from None
-        except OSError as error:
-            raise DatabaseDamaged(f"{path} can't be read: {error.strerror}.") from error
-        if magic == _PLAINTEXT_MAGIC:
-            raise PlaintextDatabase(
-                f"{path} is an unencrypted SQLite file, not this vault's database; it was not opened.",
-                hint="Move it away and restore the vault's own file from a backup.",
-            )
-        if len(magic) < len(_PLAINTEXT_MAGIC):
-            raise DatabaseDamaged(
-                f"{path} is cut off ({len(magic)} bytes).",
-                hint="Restore the file from a backup. Nothing was changed.",
-            )
-        return cls._start(path, key)
+        check_length(key)
+        check_magic(path)
+        fields = fields or _own_fields(key)
+        return cls._start(path, fields, lambda: _open(path, key, fields, accept=accept))
 
     @classmethod
-    def _start(cls, path: Path, key: bytes) -> "Database":
+    def _start(cls, path: Path, fields: FieldCipher, open_it: Callable[[], _Opened]) -> "Database":
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
         try:
-            connection = worker.submit(_guarded, lambda: _connect(path, key), path).result()
+            opened = worker.submit(guarded, open_it, path).result()
         except BaseException:
             worker.shutdown()
             raise
-        return cls(connection, worker, path)
+        return cls(opened, worker, path, fields)
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
         """Run queries; they see one consistent state."""
-        return self._run(work, "BEGIN")
+        connection = self._connection
+
+        def transaction() -> Result:
+            connection.execute("BEGIN")
+            with _rolled_back_on_error(connection):
+                result = work(connection)
+                connection.execute("COMMIT")
+            return result
+
+        return self._worker.submit(guarded, transaction, self._path).result()
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """Run statements as one transaction: durable when this returns, undone when `work` raises.
 
         Raises:
+            RolledBack: the files aren't those that were last written; nothing was changed.
             DiskFull: the disk is full; nothing of the transaction remains.
             DatabaseDamaged: SQLCipher found a page that isn't what it wrote.
             VaultError: anything else that SQLite refused.
         """
-        return self._run(work, "BEGIN IMMEDIATE")
-
-    def _run(self, work: Callable[[Connection], Result], begin: str) -> Result:
+        if self.alarm:
+            raise RolledBack(self.alarm, hint=ACCEPT)
         connection = self._connection
 
         def transaction() -> Result:
-            connection.execute(begin)
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlcipher3.Error):  # SQLite has rolled back by itself after a full disk
-                    connection.execute("ROLLBACK")
-                raise
+            with self._guard.writing(connection) if self._guard else contextlib.nullcontext():
+                connection.execute("BEGIN IMMEDIATE")
+                with _rolled_back_on_error(connection):
+                    result = work(connection)
+                    connection.execute("UPDATE vault_state SET epoch = epoch + 1")
+                    connection.execute("COMMIT")
             return result
 
-        return self._worker.submit(_guarded, transaction, self._path).result()
+        try:
+            return self._worker.submit(guarded, transaction, self._path).result()
+        except RolledBack as error:
+            self.alarm = error.message
+            raise
 
     def integrity_errors(self) -> list[str]:
         """What `cipher_integrity_check` and `integrity_check` find; empty when the file is whole.
@@ -183,178 +170,124 @@ class Database:
         """
 
         def check() -> list[str]:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if self._guard and not self.alarm:
+                with self._guard.writing(self._connection):
+                    self._guard.fold(self._connection, "TRUNCATE")
             found = [str(row[0]) for row in self._connection.execute("PRAGMA cipher_integrity_check").fetchall()]
             if found:
                 return found  # SQLite's own check would stumble over those pages
             rows = self._connection.execute("PRAGMA integrity_check").fetchall()
             return [str(row[0]) for row in rows if row[0] != "ok"]
 
-        return self._worker.submit(_guarded, check, self._path).result()
+        return self._worker.submit(guarded, check, self._path).result()
 
     def close(self) -> None:
         """Close the connection; the write-ahead log is folded in where no other process uses it."""
+
+        def close() -> None:
+            try:
+                if self._guard and not self.alarm:
+                    with contextlib.suppress(VaultError):  # the database is whole without it
+                        self._guard.settle(self._connection)
+            finally:
+                self._connection.close()
+                if self._guard:
+                    self._guard.close()
+
         try:
-            self._worker.submit(_guarded, self._connection.close, self._path).result()
+            self._worker.submit(guarded, close, self._path).result()
         finally:
             self._worker.shutdown()
 
 
-def _guarded(work: Callable[[], Result], path: Path) -> Result:
-    """Run database work, turning SQLCipher's errors (which aren't `sqlite3`'s) into ours."""
+@contextlib.contextmanager
+def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
     try:
-        return work()
-    except sqlcipher3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        primary = code & 0xFF if isinstance(code, int) else _code_from_text(str(error))
-        if primary == _FULL or (primary == _IOERR and _has_no_room(path)):
-            raise DiskFull(
-                f"The disk that holds {path} is full.",
-                hint="Free some room and try again; nothing that was saved before is lost.",
-            ) from error
-        if primary in (_CORRUPT, _NOTADB):
-            raise DatabaseDamaged(
-                f"{path} is damaged, or was encrypted with another key.",
-                hint="Restore it from a backup; `claw doctor` says more. Nothing was changed.",
-            ) from error
-        if primary in (_READONLY, _CANTOPEN):
-            raise VaultError(
-                f"{path} can't be written.",
-                hint="Make the folder writable, or point CLAW_HOME at one that is.",
-            ) from error
-        if primary == _BUSY:
-            raise VaultError(
-                "Another program holds the vault's database.", hint="Close it and try again."
-            ) from error
-        raise VaultError(f"The vault's database refused: {error}.") from error
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlcipher3.Error):  # SQLite has rolled back by itself after a full disk
+            connection.execute("ROLLBACK")
+        raise
 
 
-def _has_no_room(path: Path) -> bool:
-    # A -shm file that can't grow is reported as an I/O error, whatever the reason was.
+def _make(path: Path, key: bytes, fields: FieldCipher) -> _Opened:
+    connection = connect(path, key)
+    guard = None
     try:
-        status = os.statvfs(path.parent)
-    except OSError:
-        return False
-    return status.f_bavail * status.f_frsize < _SHARED_MEMORY_STEP
-
-
-def _code_from_text(text: str) -> int | None:
-    # sqlcipher3 0.6 gives its exceptions no result code; these texts are SQLite's own, fixed in sqlite3ErrStr().
-    known = {
-        "database or disk is full": _FULL,
-        "database disk image is malformed": _CORRUPT,
-        "file is not a database": _NOTADB,
-        "attempt to write a readonly database": _READONLY,
-        "unable to open database file": _CANTOPEN,
-        "disk I/O error": _IOERR,
-        "database is locked": _BUSY,
-    }
-    return known.get(text)
-
-
-def _connect(path: Path, key: bytes) -> Connection:
-    _check_length(key)
-    connection = cast(Connection, sqlcipher3.connect(str(path), isolation_level=None, cached_statements=128))
-    try:
-        # First, or SQLCipher writes to the terminal on a wrong key.
-        connection.execute("PRAGMA cipher_log_level=NONE")
-        if not connection.execute("PRAGMA cipher_version").fetchone():
-            raise VaultError(
-                "This build of sqlcipher3 has no encryption, and nothing is stored without it.",
-                hint="Reinstall it: pip install --force-reinstall sqlcipher3",
-            )
-        connection.set_key(f"x'{key.hex()}'")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # proves the key
-        _configure(connection, "memory" if path == _MEMORY else "wal")
-        _migrate(connection, path)
+        _know_fields(connection, fields)
+        migrate(connection, path)
+        guard = _guard(path, key)
+        with guard.alone():
+            guard.adopt(connection)
     except BaseException:
         connection.close()
+        if guard:
+            guard.close()
         raise
-    if path != _MEMORY and _first_bytes(path) == _PLAINTEXT_MAGIC:
-        connection.close()
-        raise PlaintextDatabase(f"{path} was about to be written unencrypted; nothing was stored.")
-    return connection
+    return _Opened(connection, guard, "")
 
 
-def _check_length(key: bytes) -> None:
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"a database key has {KEY_BYTES} bytes, not {len(key)}")
+def _open(path: Path, key: bytes, fields: FieldCipher, *, accept: bool) -> _Opened:
+    """Verify the files before anything may change them, then connect for writing.
+
+    The first connection reads alone: closing it leaves even a write-ahead log as it was found.
+    """
+    probe = connect(path, key, read_only=True)
+    connection: Connection | None = None
+    guard: Guard | None = None
+    try:
+        version = schema_version(probe, path)
+        anchored = anchor_path(path).exists()
+        if not anchored and version >= FIRST_ANCHORED and not accept:
+            _know_fields(probe, fields)
+            return _Opened(
+                probe, None, "The vault's anchor is missing, so nobody can say whether it is the newest."
+            )
+        guard = _guard(path, key)
+        with guard.alone():
+            finding = guard.finding(probe) if anchored and not accept else ""
+            if finding:
+                _know_fields(probe, fields)
+                return _Opened(probe, guard, finding)
+            connection = connect(path, key)
+            probe.close()
+            if accept:
+                guard.accept(connection)
+            elif not anchored:
+                guard.adopt(connection)
+            _know_fields(connection, fields)
+            if version < newest_version():
+                migrate(connection, path)
+                guard.adopt(connection)
+    except BaseException:
+        for opened in (probe, connection, guard):
+            if opened:
+                opened.close()
+        raise
+    return _Opened(connection, guard, "")
 
 
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(_PLAINTEXT_MAGIC))
+def _guard(path: Path, key: bytes) -> Guard:
+    return Guard(path, _subkey(key, "anchor"), _subkey(key, "pages"))
 
 
-def _configure(connection: Connection, journal: str) -> None:
-    expected: dict[str, tuple[str, object]] = {
-        "busy_timeout": (str(_BUSY_TIMEOUT_MS), _BUSY_TIMEOUT_MS),
-        "journal_mode": (journal, journal),
-        "synchronous": ("FULL", 2),
-        "foreign_keys": ("ON", 1),
-        "trusted_schema": ("OFF", 0),
-        "secure_delete": ("ON", 1),
-        "temp_store": ("MEMORY", 2),
-        "cache_size": ("-64000", -64000),
-    }
-    for name, (value, meaning) in expected.items():
-        connection.execute(f"PRAGMA {name}={value}").fetchall()
-        row = connection.execute(f"PRAGMA {name}").fetchone()
-        if row is None or row[0] != meaning:
-            raise VaultError(f"SQLCipher did not take {name}={value}; the vault stays closed.")
+def _know_fields(connection: Connection, fields: FieldCipher) -> None:
+    """Let migrations seal, and seal with the epoch that this database is in."""
+
+    def seal_field(table: str, row: str, column: str, value: bytes) -> bytes:
+        return fields.seal(table, row, column, HighlySensitive(value))
+
+    connection.create_function("seal_field", 4, seal_field)
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'vault_state'").fetchone():
+        row = connection.execute("SELECT field_epoch FROM vault_state").fetchone()
+        if row:
+            fields.epoch = int(row[0])
 
 
-def _migrations() -> list[tuple[int, str]]:
-    folder = importlib.resources.files("vault") / "schema"
-    found = []
-    for entry in folder.iterdir():
-        if match := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name):
-            found.append((int(match[1]), entry.read_text(encoding="utf-8")))
-    return sorted(found)
+def _own_fields(key: bytes) -> FieldCipher:
+    return FieldCipher(lambda use: _subkey(key, use), "")
 
 
-def _migrate(connection: Connection, path: Path) -> None:
-    """Run the migrations that this database hasn't seen, each in one transaction with its number."""
-    row = connection.execute("PRAGMA user_version").fetchone()
-    version = int(row[0]) if row else 0
-    migrations = _migrations()
-    newest = migrations[-1][0]
-    if version > newest:
-        raise VersionTooNew(
-            f"{path} was written by a newer version of OpenClaw Core (schema {version}; this one knows {newest}).",
-            hint="Update OpenClaw Core. Nothing was changed.",
-        )
-    for number, script in migrations:
-        if number <= version:
-            continue
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # Another process may have migrated while this one waited for the lock.
-            row = connection.execute("PRAGMA user_version").fetchone()
-            if row and int(row[0]) >= number:
-                connection.execute("ROLLBACK")
-                continue
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlcipher3.Error):
-                connection.execute("ROLLBACK")
-            raise
-
-
-def _statements(script: str) -> list[str]:
-    """Split a migration into statements (`executescript` would commit the transaction around it)."""
-    import sqlite3
-
-    statements, pending = [], ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            statements.append(pending)
-            pending = ""
-    if pending.strip():
-        raise ValueError("a migration ends inside a statement")
-    return statements
+def _subkey(key: bytes, use: str) -> bytes:
+    # HKDF-Expand (RFC 5869, 2.3) alone: the key is uniform already.
+    return HKDFExpand(hashes.SHA256(), KEY_BYTES, b"openclaw-core/v1/database/" + use.encode()).derive(key)

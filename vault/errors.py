@@ -15,36 +15,56 @@ ClawError                     something a person can act on; carries the exit co
     ├── PassphraseFileRefused exit 3: it is missing, open to others, empty or too large
     ├── KeyslotsDamaged       exit 6
     ├── DatabaseDamaged       exit 6
-    │   └── PlaintextDatabase
+    │   ├── PlaintextDatabase
+    │   └── RolledBack        the vault is older than its anchor says, or a part of it is: read-only
+    ├── LogDamaged            exit 6: the transparency log isn't the one that was written
+    ├── SecretKept            a value that must never be stored was about to be
+    ├── RecoveryRefused       exit 3: recovery shares that don't open this vault
+    ├── HardwareError         exit 3: the hardware token can't be used
+    ├── LastSlot              the last way into the vault can't be taken away
+    ├── Paused                exit 7: everything is paused
+    ├── BackupRefused         exit 6: a backup that isn't whole, or isn't one
+    ├── ImportRefused         exit 2: a folder or file that can't be imported
     ├── VersionTooNew
     ├── DiskFull
     ├── NotFound              exit 2: no such session, message or model
     ├── FrameError            a peer process broke the framing
     └── EgressError           something that should leave or arrive didn't
         ├── EgressRefused     our own rules forbid it
+        │   └── OverBudget    exit 5: more than this device may send in a day
         └── VerificationFailed  exit 6: the bytes aren't those that were promised
 """
 
 from typing import ClassVar
 
 __all__ = [
+    "BackupRefused",
     "ClawError",
     "DatabaseDamaged",
     "DiskFull",
     "EgressError",
     "EgressRefused",
     "FrameError",
+    "HardwareError",
     "HomeNotWritable",
+    "ImportRefused",
     "KeychainError",
     "KeychainLocked",
     "KeyslotsDamaged",
+    "LastSlot",
     "Locked",
+    "LogDamaged",
     "NoKeychain",
     "NoVault",
     "NotFound",
+    "OverBudget",
     "PassphraseFileRefused",
     "PassphraseMissing",
+    "Paused",
     "PlaintextDatabase",
+    "RecoveryRefused",
+    "RolledBack",
+    "SecretKept",
     "SettingsError",
     "VaultError",
     "VaultExists",
@@ -144,6 +164,54 @@ class PlaintextDatabase(DatabaseDamaged):
     """An unencrypted SQLite file lies where the vault's database should be."""
 
 
+class RolledBack(DatabaseDamaged):
+    """The vault, or a part of it, is older than what was last written; it opens for reading alone."""
+
+
+class LogDamaged(VaultError):
+    """The transparency log was changed by something else than this vault."""
+
+    exit_code = 6
+
+
+class SecretKept(VaultError):
+    """A value that may live in memory alone, or only encrypted, was about to be stored as it is."""
+
+
+class RecoveryRefused(VaultError):
+    """Recovery shares are wrong, too few, or another vault's."""
+
+    exit_code = 3
+
+
+class HardwareError(VaultError):
+    """The hardware token is missing, locked, or refuses."""
+
+    exit_code = 3
+
+
+class LastSlot(VaultError):
+    """The last independent way into the vault was to be removed."""
+
+
+class Paused(VaultError):
+    """Everything is paused until the person resumes it."""
+
+    exit_code = 7
+
+
+class BackupRefused(VaultError):
+    """A backup is cut off, altered, of another key, or no backup at all."""
+
+    exit_code = 6
+
+
+class ImportRefused(VaultError):
+    """What was to be imported isn't something that can be; nothing was taken."""
+
+    exit_code = 2
+
+
 class VersionTooNew(VaultError):
     """A file was written by a newer version than this one."""
 
@@ -168,6 +236,12 @@ class EgressError(VaultError):
 
 class EgressRefused(EgressError):
     """The door's own rules forbid the transfer."""
+
+
+class OverBudget(EgressRefused):
+    """The day's budget of bytes that may leave this device is spent."""
+
+    exit_code = 5
 
 
 class VerificationFailed(EgressError):

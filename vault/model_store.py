@@ -3,7 +3,7 @@
 import msgspec
 
 from vault.database import Connection, Database
-from vault.errors import NotFound, VaultError
+from vault.errors import VaultError
 
 __all__ = ["FileCheck", "ModelRecord", "ModelStore"]
 
@@ -60,17 +60,6 @@ class ModelStore:
         """Every registered model, by name."""
         rows = self._database.read(lambda c: c.execute("SELECT * FROM models ORDER BY name").fetchall())
         return [ModelRecord(*row) for row in rows]
-
-    def get(self, name: str) -> ModelRecord:
-        """One model.
-
-        Raises:
-            NotFound: no model has that name.
-        """
-        row = self._database.read(lambda c: c.execute("SELECT * FROM models WHERE name = ?", (name,)).fetchone())
-        if row is None:
-            raise NotFound(f"There is no model {name!r}.", hint="`claw model list` shows those there are.")
-        return ModelRecord(*row)
 
     def add(self, record: ModelRecord) -> None:
         """Register a model.

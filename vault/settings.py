@@ -23,6 +23,7 @@ __all__ = [
     "NetworkSettings",
     "SamplingSettings",
     "Settings",
+    "VaultSettings",
     "get_setting",
     "load_settings",
     "set_setting",
@@ -85,15 +86,32 @@ class AssistantSettings(_Section, frozen=True):
     """System prompt of new conversations."""
 
 
+class VaultSettings(_Section, frozen=True):
+    """How the vault guards its keys."""
+
+    auto_lock_minutes: Annotated[int, Meta(ge=0, le=10_080)] = 15
+    """Minutes without use after which the vault locks; 0 means never."""
+    lock_on_suspend: bool = True
+    """Whether the vault locks when the machine has been asleep."""
+    hold_key: bool = True
+    """Whether the key is held in a process of its own after a passphrase opened the vault, until it locks."""
+    rotate_days: Annotated[int, Meta(ge=0, le=3650)] = 0
+    """Days after which `claw` rotates the vault's keys when it next opens it; 0 means only when asked."""
+    pkcs11_module: str = ""
+    """Library of the hardware token (PKCS#11); empty for none."""
+
+
 class NetworkSettings(_Section, frozen=True):
     """How the one door out reaches the network, when it is asked to."""
 
     ca_file: str = ""
     """PEM file of the certificate authorities to trust instead of the system's."""
     proxy: str = ""
-    """Proxy URL; proxies named in the environment are not used."""
+    """Proxy URL (http, https, or socks5h for Tor); proxies named in the environment are not used."""
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds without a byte after which a transfer is given up."""
+    daily_send_limit: Annotated[int, Meta(ge=0)] = 16 * 2**20
+    """Most bytes that may leave this device in a day (UTC), requests for models included."""
 
 
 class Settings(_Section, frozen=True):
@@ -104,6 +122,7 @@ class Settings(_Section, frozen=True):
     sampling: SamplingSettings = SamplingSettings()
     context: ContextSettings = ContextSettings()
     assistant: AssistantSettings = AssistantSettings()
+    vault: VaultSettings = VaultSettings()
     network: NetworkSettings = NetworkSettings()
 
 

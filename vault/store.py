@@ -5,19 +5,25 @@ import errno
 import secrets
 import shutil
 import time
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from vault.conversations import Conversations
 from vault.database import Database
 from vault.durable import make_private_folder, storage_error, sync_folder
 from vault.errors import KeychainError, KeyslotsDamaged, VaultError, VaultExists
+from vault.fields import FieldCipher
 from vault.home import Home
 from vault.keychain import Keychain
 from vault.keys import MasterKey, new_vault_id
 from vault.keyslots import KeychainSlot, Keyslots
 from vault.model_store import ModelStore
 from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
+
+if TYPE_CHECKING:
+    from vault.log.transparency import TransparencyLog
 
 __all__ = ["Vault"]
 
@@ -76,7 +82,7 @@ class Vault:
             if keychain is not None:
                 slots = slots.with_keychain(master, keychain)
             slots.write(staging / home.keyslots.name)
-            Database.create(staging / home.database.name, master.derive(_DATABASE_USE)).close()
+            Database.create(staging / home.database.name, master.derive(_DATABASE_USE), _fields(master)).close()
             sync_folder(staging)
             try:
                 staging.rename(home.vault)
@@ -90,7 +96,7 @@ class Vault:
                 _take_back(keychain, slots)
             raise
         sync_folder(home.data)
-        return cls._opened(home, master, "new")
+        return cls.open_with_master(home, master, "new")
 
     @classmethod
     def open_with_passphrase(cls, home: Home, passphrase: str) -> "Vault":
@@ -100,21 +106,46 @@ class Vault:
             NoVault, KeyslotsDamaged, VersionTooNew, WrongPassphrase: as `Keyslots` says.
             DatabaseDamaged, PlaintextDatabase: as `Database.open` says.
         """
-        return cls._opened(home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase), "passphrase")
+        return cls.open_with_master(
+            home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase), "passphrase"
+        )
 
     @classmethod
     def open_with_keychain(cls, home: Home, keychain: Keychain) -> "Vault":
         """Open the vault with the key that the keychain holds; errors as above, or `KeychainError`."""
-        return cls._opened(home, Keyslots.read(home.keyslots).open_with_keychain(keychain), "keychain")
+        return cls.open_with_master(home, Keyslots.read(home.keyslots).open_with_keychain(keychain), "keychain")
 
     @classmethod
-    def _opened(cls, home: Home, master: MasterKey, opened_by: str) -> "Vault":
+    def open_with_master(cls, home: Home, master: MasterKey, opened_by: str, *, accept: bool = False) -> "Vault":
+        """Open the vault with its master key, which becomes the vault's to wipe.
+
+        Args:
+            home: Where it lies.
+            master: The key.
+            opened_by: What gave the key.
+            accept: Take the database as it lies there for the newest, whatever the rollback anchor says.
+
+        Raises:
+            DatabaseDamaged, PlaintextDatabase, VersionTooNew: as `Database.open` says; the key is wiped.
+        """
         try:
-            database = Database.open(home.database, master.derive(_DATABASE_USE))
+            database = Database.open(home.database, master.derive(_DATABASE_USE), _fields(master), accept=accept)
         except BaseException:
             master.wipe()
             raise
         return cls(home, master, database, opened_by)
+
+    @cached_property
+    def log(self) -> "TransparencyLog":
+        """The transparency log, loaded when first used."""
+        from vault.log.transparency import TransparencyLog
+
+        return TransparencyLog(self._database)
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong when the vault isn't the one that was last written, and opened for reading alone."""
+        return self._database.alarm
 
     def add_keychain(self, keychain: Keychain) -> None:
         """Add a keychain slot.
@@ -148,6 +179,10 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _fields(master: MasterKey) -> FieldCipher:
+    return FieldCipher(master.derive, master.vault_id)
 
 
 def _take_back(keychain: Keychain, slots: Keyslots) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.inference import Inference
 from agent.models.embedded import embedded_file
-from tests.agent.talk import worker
+from tests.agent.talk import ask, counting, worker
 
 # How long an example takes says something about the machine's other work alone.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -33,3 +33,10 @@ def tiny(tiny_model: Path) -> Iterator[Inference]:
     """A worker with the tiny model: its replies are random bytes, and quick."""
     with worker(tiny_model) as inference:
         yield inference
+
+
+@pytest.fixture(scope="session")
+def right_count(smollm: Path) -> str:
+    """What a worker that has done nothing else answers to `counting(4)`."""
+    with worker(smollm) as fresh:
+        return ask(fresh, *counting(4)).text

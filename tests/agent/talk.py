@@ -1,6 +1,7 @@
 """Asking a worker from a test, and waiting for what it does."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import psutil
 
 from agent.inference import Event, Inference
 from agent.worker.protocol import ChatMessage, Delta, Finished, Sampling
@@ -22,6 +24,9 @@ ENDLESS = msgspec.structs.replace(GREEDY, temperature=1.0, max_tokens=0)
 """As long a reply as fits."""
 
 QUESTION = ChatMessage("user", "Name three colours of the rainbow.")
+
+LONG = ChatMessage("user", "The fox went to the river and drank. " * 400)
+"""More than two thousand tokens: seconds of evaluation."""
 
 
 def counting(turns: int) -> list[ChatMessage]:
@@ -80,3 +85,30 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what was waited for didn't happen within a minute"
         time.sleep(0.002)
+
+
+def pid_of(inference: Inference) -> int:
+    """Process id of a worker that has loaded its model."""
+    inference.ready()
+    process_id = inference.process_id
+    assert process_id is not None
+    return process_id
+
+
+def busy(process_id: int, seconds: float) -> Callable[[], bool]:
+    """Whether a process has computed for so many seconds since now."""
+    process = psutil.Process(process_id)
+    before = sum(process.cpu_times()[:2])
+    return lambda: sum(process.cpu_times()[:2]) - before >= seconds
+
+
+def when(condition: Callable[[], bool], action: Callable[[], object]) -> threading.Thread:
+    """Do something from another thread as soon as a condition holds."""
+
+    def wait_and_act() -> None:
+        wait_until(condition)
+        action()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread

@@ -18,8 +18,9 @@ from agent.inference import Inference
 from agent.models.embedded import EMBEDDED
 from tests.agent.talk import ENDLESS, GREEDY, worker
 from tests.tiny_model import tiny_gguf
-from vault.conversations import Attachment, Conversations, Session
+from vault.conversations import Conversations
 from vault.errors import NotFound
+from vault.messages import Attachment, Session
 from vault.sanitize import sanitize_line
 from vault.settings import ContextSettings, InferenceSettings, SamplingSettings, Settings
 from vault.store import Vault

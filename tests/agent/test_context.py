@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agent.context import content, cut_attachments, describe_cuts, leave_out
 from agent.errors import ContextOverflow
-from vault.conversations import Attachment, Message, MessageId, Role, SessionId
+from vault.messages import Attachment, Message, MessageId, Role, SessionId
 
 SESSION = SessionId("session")
 

@@ -12,7 +12,7 @@ import pytest
 from agent.attachments import MAX_BYTES
 from agent.models.embedded import EMBEDDED, EMBEDDED_NAME
 from tests.fixtures.command import Person
-from vault.conversations import Message
+from vault.messages import Message
 
 LONG = "Write a very long story about a dragon and a princess."
 

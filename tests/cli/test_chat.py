@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.command import Person
-from vault.conversations import Attachment, Generation, Session, SessionId
+from vault.messages import Attachment, Generation, Session, SessionId
 
 MADE = Generation("a-model", "00" * 32, None, {"seed": 1}, "stop", 5, 0, 2, 0.1, 0.1, 0.1, 0.1, b"\1\0\0\0")
 

@@ -6,7 +6,7 @@ import pytest
 
 from agent.models.embedded import EMBEDDED_NAME
 from tests.fixtures.command import CLAW, PROMPT, Person, Terminal
-from vault.conversations import Message
+from vault.messages import Message
 
 LONG = "Write a very long story about a dragon and a princess."
 

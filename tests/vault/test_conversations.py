@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.processes import start_function
-from vault.conversations import Attachment, Conversations, Generation, Message, MessageId, Session
+from vault.conversations import Conversations
 from vault.database import Database
 from vault.errors import NotFound, VaultError
 from vault.home import Home
+from vault.messages import Attachment, Generation, Message, MessageId, Session
 from vault.store import Vault
 
 TABLES = ("sessions", "messages", "attachments", "generations")

@@ -1,41 +1,22 @@
-"""`claw vault`: make the vault, see how it is, check every page of it."""
+"""`claw vault status`: where everything lies, how large it is, and what opens it."""
 
 import argparse
 
 import msgspec
 
 from cli.console import Console, size
-from vault.errors import DatabaseDamaged, VaultExists
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "describe", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    verbs = parser.add_subparsers(dest="vault_verb", metavar="VERB", required=True)
-    verbs.add_parser("init", help="make the vault")
-    status = verbs.add_parser("status", help="where it lies, how large it is, and what opens it")
-    status.add_argument("--json", action="store_true")
-    verbs.add_parser("check", help="verify every page of it")
+    """Declare the sub-verb's arguments."""
+    parser.add_argument("--json", action="store_true")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Carry out the sub-verb."""
-    match arguments.vault_verb:
-        case "init":
-            if console.home.vault.exists():
-                raise VaultExists(f"A vault already lies in {console.home.vault}.", hint="`claw status` says more.")
-            console.create_vault().close()
-        case "status":
-            _status(console, as_json=arguments.json)
-        case "check":
-            with console.open_vault() as vault:
-                if errors := vault.integrity_errors():
-                    raise DatabaseDamaged(
-                        f"The vault is damaged: {errors[0]} ({len(errors)} findings).",
-                        hint="Restore it from a backup, and check the disk.",
-                    )
-            console.say("Every page of the vault is whole.")
+    """Print what can be said of the vault."""
+    _status(console, as_json=arguments.json)
     return 0
 
 

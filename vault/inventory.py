@@ -1,0 +1,129 @@
+"""What the vault holds: every table and column with its class, how long it is kept, and what erases it.
+
+`tests/vault/test_inventory.py` walks the real schema and fails on whatever isn't named here. Export, backup,
+restore, erasure, rotation and `claw vault status` all read this one page.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from vault.classes import DataClass
+
+__all__ = ["TABLES", "Kind", "Table", "Travels", "sealed_columns"]
+
+_MEDIUM, _GENERAL, _SENSITIVE = DataClass.MEDIUM, DataClass.GENERAL, DataClass.HIGHLY_SENSITIVE
+
+
+class Kind(StrEnum):
+    """What a table's rows are to a person."""
+
+    CONVERSATIONS = "conversations"
+    ATTACHMENTS = "attached files"
+    MODELS = "models"
+    KEYS = "keys of this device"
+    LOG = "transparency log"
+    NOTIFICATIONS = "notifications"
+    BOOKKEEPING = "bookkeeping"
+
+
+class Travels(StrEnum):
+    """Where a table's rows go when a person takes their data along."""
+
+    EVERYWHERE = "everywhere"
+    """Into exports and backups."""
+    BACKUP = "backup"
+    """Into encrypted backups alone."""
+    NOWHERE = "nowhere"
+    """They are about this very file."""
+
+
+class Table(NamedTuple):
+    """One table.
+
+    Attributes:
+        kind: What its rows are to a person.
+        key: Its primary key's columns; a sealed field is bound to their values, joined by "/".
+        columns: Each column's class, in the order of the schema.
+        travels: Where the rows go.
+        erased_with: The table whose deleted rows take these with them; empty when none does.
+    """
+
+    kind: Kind
+    key: tuple[str, ...]
+    columns: dict[str, DataClass]
+    travels: Travels = Travels.EVERYWHERE
+    erased_with: str = ""
+
+
+def _all(data_class: DataClass, names: str) -> dict[str, DataClass]:
+    return dict.fromkeys(names.split(), data_class)
+
+
+# In the order in which they can be filled: a table comes after those that it refers to.
+TABLES: dict[str, Table] = {
+    "sessions": Table(
+        Kind.CONVERSATIONS,
+        ("n",),
+        _all(_MEDIUM, "n id title system_prompt created_ms updated_ms head forked_from archived_ms source"),
+    ),
+    "messages": Table(
+        Kind.CONVERSATIONS,
+        ("n",),
+        _all(_MEDIUM, "n id session_id parent_id role text status created_ms"),
+        erased_with="sessions",
+    ),
+    "attachments": Table(
+        Kind.ATTACHMENTS,
+        ("n",),
+        {**_all(_MEDIUM, "n message_id name"), "text": _SENSITIVE},
+        erased_with="messages",
+    ),
+    "generations": Table(
+        Kind.CONVERSATIONS,
+        ("message_id",),
+        _all(
+            _MEDIUM,
+            "message_id model_name model_sha256 adapter_sha256 sampling finish prompt_tokens cached_tokens "
+            "completion_tokens load_s prefill_s decode_s first_token_s tokens",
+        ),
+        erased_with="messages",
+    ),
+    "messages_text": Table(
+        Kind.CONVERSATIONS, ("rowid",), _all(_MEDIUM, "text"), travels=Travels.NOWHERE, erased_with="messages"
+    ),
+    "models": Table(
+        Kind.MODELS,
+        ("name",),
+        _all(
+            _GENERAL,
+            "name file sha256 bytes source architecture context_length parameters quantization licence added_ms",
+        ),
+    ),
+    "model_checks": Table(
+        Kind.MODELS,
+        ("sha256",),
+        _all(_GENERAL, "sha256 device inode bytes mtime_ns ctime_ns checked_ns"),
+        travels=Travels.NOWHERE,
+    ),
+    "secrets": Table(Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP),
+    "log_entries": Table(Kind.LOG, ("seq",), _all(_MEDIUM, "seq at_ms sensitive commitment root salt body")),
+    "log_state": Table(Kind.LOG, ("only",), _all(_GENERAL, "only size frontier checkpoint")),
+    "retention": Table(Kind.BOOKKEEPING, ("kind",), _all(_GENERAL, "kind days")),
+    "tombstones": Table(Kind.BOOKKEEPING, ("kind", "id"), _all(_MEDIUM, "kind id erased_ms")),
+    "notifications": Table(Kind.NOTIFICATIONS, ("n",), _all(_MEDIUM, "n at_ms kind details seen_ms")),
+    "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received")),
+    "slots_seen": Table(
+        Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE
+    ),
+    "vault_state": Table(
+        Kind.BOOKKEEPING,
+        ("only",),
+        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms"),
+        travels=Travels.NOWHERE,
+    ),
+}
+
+
+def sealed_columns(table: str) -> list[str]:
+    """The columns of a table that hold sealed fields."""
+    return [name for name, data_class in TABLES[table].columns.items() if data_class is _SENSITIVE]
