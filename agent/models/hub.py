@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from agent.errors import RequestRefused
 from agent.models.source import HubFile, is_https
-from vault.egress import Answer, Egress, Purpose, Request
+from vault.classes import DataClass
+from vault.egress import COMMAND, Answer, Egress, Purpose, Request
 from vault.errors import EgressError
 
 __all__ = ["DEFAULT_ENDPOINT", "Hub", "HubPromise"]
@@ -88,7 +89,16 @@ class Hub:
     def _head(self, address: str, egress: Egress) -> Answer:
         """Ask, following a renamed repository inside the same origin, but no way out of it."""
         for _ in range(_MAX_HOPS):
-            answer = egress.describe(Request(Purpose.MODEL_PULL, address, token=self.token))
+            answer = egress.describe(
+                Request(
+                    Purpose.MODEL_PULL,
+                    address,
+                    DataClass.GENERAL,
+                    consent=COMMAND,
+                    description="which model's file is wanted",
+                    token=self.token,
+                )
+            )
             inside = answer.location.startswith(f"{self.endpoint}/")
             if answer.status not in _REDIRECTS or not inside or "x-linked-etag" in answer.headers:
                 return answer

@@ -14,8 +14,9 @@ from agent.models.catalogue import Catalogue, Probe, Registered
 from agent.models.hub import Hub
 from agent.models.source import HubFile, Source, WebFile
 from agent.models.weights import Progress, require_room, sha256_of
+from vault.classes import DataClass
 from vault.durable import make_private_folder, storage_error
-from vault.egress import Answer, Egress, Purpose, Request, Transfer
+from vault.egress import COMMAND, Answer, Egress, Purpose, Request, Transfer
 from vault.errors import DiskFull, EgressError, VerificationFailed
 
 __all__ = ["Pull", "pull_model"]
@@ -171,8 +172,17 @@ def _fetch(wanted: _Wanted, path: Path, file: io.FileIO, egress: Egress, progres
         progress=report,
     )
     token = wanted.hub.token if wanted.hub else ""
+    request = Request(
+        Purpose.MODEL_PULL,
+        wanted.address,
+        DataClass.GENERAL,
+        consent=COMMAND,
+        description="which model's file is wanted",
+        token=token,
+        redirects=True,
+    )
     try:
-        egress.download(Request(Purpose.MODEL_PULL, wanted.address, token=token, redirects=True), transfer)
+        egress.download(request, transfer)
     except (DiskFull, VerificationFailed):
         # A full disk is the person's to use again at once; bytes that broke a promise are of no use to anybody.
         # What an earlier pull brought stays, if this one was refused before it began.

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.tiny_model import tiny_gguf
 from vault.egress import Egress
 from vault.errors import DiskFull, EgressError, EgressRefused, VerificationFailed
 from vault.home import Home
+from vault.settings import NetworkSettings
 from vault.store import Vault
 
 FILE = "owner/repo/sub/Tiny.gguf"
@@ -51,11 +53,12 @@ def pull(catalogue: Catalogue, egress: Egress, server: HttpsServer) -> Puller:
         unverified: bool = False,
         token: str = "",
         progress: Progress | None = None,
+        door: Egress = egress,
     ) -> Registered:
         return pull_model(
             Pull(parse_source(source), name=name, sha256=sha256, unverified=unverified),
             catalogue=catalogue,
-            egress=egress,
+            egress=door,
             hub=Hub(server.address, token),
             probe=probe,
             progress=progress,
@@ -348,16 +351,25 @@ def test_a_name_that_is_taken_ends_before_the_network(
 
 
 def test_two_pulls_of_the_same_file_do_not_meet(
-    pull: Puller, server: HttpsServer, elsewhere: HttpsServer, data: bytes
+    pull: Puller,
+    open_egress: Callable[[NetworkSettings], Egress],
+    network: NetworkSettings,
+    server: HttpsServer,
+    elsewhere: HttpsServer,
+    data: bytes,
 ) -> None:
     server.serve_as_hub(FILE, data, elsewhere)
     refusals: list[str] = []
 
+    def pull_second() -> None:
+        with open_egress(network) as door, pytest.raises(ModelError) as caught:
+            pull(name="second", door=door)
+        refusals.append(caught.value.message)
+
     def pull_again(doing: str, done: int, total: int | None) -> None:
         if not refusals:
-            with pytest.raises(ModelError) as caught:
-                pull(name="second")
-            refusals.append(caught.value.message)
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(pull_second).result()
 
     pull(progress=pull_again)
     assert refusals == ["Another `claw` pulls this file right now."]
