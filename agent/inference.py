@@ -230,6 +230,17 @@ class Inference:
         elif self._loading:
             worker.kill("it was stopped while it loaded the model")
 
+    def kill(self, because: str) -> None:
+        """End the worker at once, with all that it remembers; the next question starts another.
+
+        May be called from any thread.
+
+        Args:
+            because: What to tell whoever waits for its answer; the middle of a sentence.
+        """
+        if self._worker is not None:
+            self._worker.kill(because)
+
     def _tell_to_stop(self, worker: WorkerProcess, request_id: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # who reads its answers finds out
             worker.write(Cancel(request_id))

@@ -16,6 +16,7 @@ from vault.sanitize import sanitize, sanitize_line
 if TYPE_CHECKING:
     from vault.conversations import Conversations
     from vault.messages import Message, MessageId, Session
+    from vault.store import Vault
 
 __all__ = ["configure", "run"]
 
@@ -25,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="chat_verb", metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="conversations, the one used last first")
     listing.add_argument("-n", type=number_at_least(1), default=50, metavar="N", help="how many at most (50)")
+    listing.add_argument("--archived", action="store_true", help="those that were archived, instead")
     listing.add_argument("--json", action="store_true")
     show = verbs.add_parser("show", help="one conversation")
     show.add_argument("session", metavar="SESSION", nargs="?", help="id or title; the one used last if not given")
@@ -32,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search = verbs.add_parser("search", help="find messages by their words")
     search.add_argument("words", metavar="WORDS", nargs="+")
     search.add_argument("-n", type=number_at_least(1), default=20, metavar="N", help="how many at most (20)")
+    search.add_argument("--archived", action="store_true", help="in archived conversations, instead")
     search.add_argument("--json", action="store_true")
     rename = verbs.add_parser("rename", help="give a conversation another title")
     rename.add_argument("session", metavar="SESSION", help="id or title")
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         kept = vault.conversations
         match arguments.chat_verb:
             case "list":
-                _list(kept.sessions(arguments.n), console, as_json=arguments.json)
+                _list(kept.sessions(arguments.n, archived=arguments.archived), console, as_json=arguments.json)
             case "show":
                 _show(kept, arguments)
             case "search":
@@ -75,7 +78,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             case "export":
                 _export(kept, arguments, console)
             case "delete":
-                _delete(kept, arguments, console)
+                _delete(vault, arguments, console)
     return 0
 
 
@@ -103,7 +106,7 @@ def _show(kept: "Conversations", arguments: argparse.Namespace) -> None:
 
 
 def _search(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
-    hits = kept.search(" ".join(arguments.words), arguments.n)
+    hits = kept.search(" ".join(arguments.words), arguments.n, archived=arguments.archived)
     if arguments.json:
         print(msgspec.json.encode(hits).decode())
     elif hits:
@@ -150,8 +153,8 @@ def _export(kept: "Conversations", arguments: argparse.Namespace, console: Conso
     console.say(f"Written in the clear to {arguments.output}.")
 
 
-def _delete(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
-    found = {session.id: session for session in map(kept.find, arguments.sessions)}
+def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> None:
+    found = {session.id: session for session in map(vault.conversations.find, arguments.sessions)}
     titles = ", ".join(f"“{sanitize(session.title)}”" for session in found.values())
     if not arguments.yes:
         if not console.can_ask:
@@ -159,8 +162,7 @@ def _delete(kept: "Conversations", arguments: argparse.Namespace, console: Conso
         if not console.confirm(f"Remove {titles} for good?"):
             console.say("Nothing was removed.")
             return
-    for session_id in found:
-        kept.delete(session_id)
+    vault.erasure.carry_out(vault.erasure.of_sessions(list(found.values())))
     console.say(f"Removed {titles}.")
 
 

@@ -6,22 +6,18 @@ Data go to stdout, everything else to stderr.
 import getpass
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vault.errors import (
-    KeychainError,
-    NoVault,
-    PassphraseMissing,
-    WrongPassphrase,
-)
+from vault.errors import KeychainError, NoVault, PassphraseMissing, VaultError
 from vault.home import Home
 from vault.sanitize import sanitize
 
 if TYPE_CHECKING:
+    from vault.database import Database
     from vault.settings import Settings
     from vault.store import Vault
 
@@ -76,19 +72,22 @@ class Console:
         print(f"{sanitize(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    def open_vault(self, *, create: bool = False) -> "Vault":
-        """Unlock the vault: by the passphrase file if one was named, else the keychain, else by asking.
+    def open_vault(self, *, create: bool = False, ask: bool = True, due: bool = False) -> "Vault":
+        """Unlock the vault, as `cli.unlocking` says.
 
         Args:
             create: Make one, with the person's help, where there is none.
+            ask: Ask for the passphrase where nothing else opens it.
+            due: Do what is due, too: new keys, and letting go of what isn't kept any longer.
 
         Raises:
             NoVault: there is none, and `create` is false.
             Locked: nothing opened it.
             VaultError: it is damaged, or can't be read.
         """
+        from cli.unlocking import Unlocking
         from vault.keyslots import Keyslots
-        from vault.store import Vault
+        from vault.memory import harden_process
 
         try:
             slots = Keyslots.read(self.home.keyslots)
@@ -96,38 +95,57 @@ class Console:
             if not create:
                 raise
             return self.create_vault()
-        if self.passphrase_file is not None:
-            from vault.passphrase import read_passphrase_file
+        harden_process()
+        unlocking = Unlocking(self, slots)
+        vault = unlocking.open(ask=ask)
+        if due:
+            from cli.vault.rotate import rotate_if_due
 
             try:
-                return Vault.open_with_passphrase(self.home, read_passphrase_file(self.passphrase_file))
-            except WrongPassphrase:
-                raise WrongPassphrase(
-                    f"The passphrase in {self.passphrase_file} doesn't open this vault.",
-                    hint="Nothing was changed. Name the right file, or none: then you are asked.",
-                ) from None
-        why = ""
-        if slots.has_keychain:
-            from vault.keychain import SystemKeychain
+                vault = rotate_if_due(vault, self)
+            except VaultError as error:
+                self.say(f"The keys were not rotated. {error.message}")
+                vault = unlocking.open(ask=ask)
+        return self.ready(vault, due=due)
 
-            try:
-                return Vault.open_with_keychain(self.home, SystemKeychain())
-            except KeychainError as error:
-                why = error.message
-        return self._ask_passphrase(why)
+    def ready(self, vault: "Vault", *, due: bool = False) -> "Vault":
+        """Take note of an opening, and tell the person what is wrong with the vault. `due` as in `open_vault`."""
+        from vault.guard import ACCEPT
+        from vault.lock import LockLimits
+        from vault.pause import PauseLatch
 
-    def create_vault(self) -> "Vault":
+        vault.watch.limit(LockLimits(on_suspend=self.settings.vault.lock_on_suspend))
+        if vault.alarm:
+            self.say(f"ALARM: {vault.alarm}\n{ACCEPT}")
+            return vault
+        try:
+            vault.note_opening()
+            if due:
+                vault.retention.run_if_due()
+        except VaultError as error:  # a full disk, say, keeps nobody from reading
+            self.say(f"What was due could not be done: {error.message}")
+        PauseLatch(self.home).fold_into(vault)
+        return vault
+
+    def create_vault(self, fill: "Callable[[Database], object]" = lambda _database: None) -> "Vault":
         """Make the vault: a passphrase, a keychain slot where one answers, and a screen that says what was done.
+
+        Args:
+            fill: As `Vault.create` has it.
 
         Raises:
             PassphraseMissing: nobody can be asked, and no passphrase file was named.
             VaultError: it can't be made here.
         """
+        from cli.unlocking import hold_if_possible
         from vault.durable import make_private_folder
         from vault.keychain import SystemKeychain
+        from vault.lock import LockLatch
+        from vault.memory import harden_process
         from vault.passphrase import read_passphrase_file
         from vault.store import Vault
 
+        harden_process()
         make_private_folder(self.home.data)
         if self.passphrase_file is not None:
             passphrase = read_passphrase_file(self.passphrase_file)
@@ -140,13 +158,16 @@ class Console:
             )
         try:
             keychain = SystemKeychain()
-            vault = Vault.create(self.home, passphrase, keychain=keychain)
+            vault = Vault.create(self.home, passphrase, keychain=keychain, fill=fill)
             opens = f"your passphrase, and the keychain of your desktop ({keychain.name})"
         except KeychainError as error:
-            vault = Vault.create(self.home, passphrase)
+            vault = Vault.create(self.home, passphrase, fill=fill)
             opens = f"your passphrase alone. {error.message}"
+        LockLatch(self.home.data).release()  # of a vault that lay here before
         self.say(_ready_screen(self.home, opens))
-        return vault
+        if self.passphrase_file is None:
+            hold_if_possible(vault, self)
+        return self.ready(vault)
 
     def _new_passphrase(self) -> str:
         from vault.passphrase import MIN_LENGTH
@@ -156,40 +177,17 @@ class Console:
             f"Choose a passphrase of at least {MIN_LENGTH} characters; four random words are good."
         )
         for _ in range(_TRIES):
-            first = self._typed_passphrase("Passphrase: ")
+            first = self.typed_secret("Passphrase: ")
             if len(first) < MIN_LENGTH:
                 self.say(f"That has {len(first)} characters; at least {MIN_LENGTH} are needed.")
-            elif self._typed_passphrase("Again: ") == first:
+            elif self.typed_secret("Again: ") == first:
                 return first
             else:
                 self.say("The two differ.")
         raise PassphraseMissing("No passphrase was chosen.", hint="Start again when you have one.")
 
-    def _ask_passphrase(self, why: str) -> "Vault":
-        from vault.store import Vault
-
-        if not self.can_ask_passphrase:
-            raise PassphraseMissing(
-                " ".join(
-                    part
-                    for part in (why, "The vault is locked, and nobody can be asked for its passphrase.")
-                    if part
-                ),
-                hint="Unlock the keychain, or name a file: --passphrase-file FILE or CLAW_PASSPHRASE_FILE.",
-            )
-        if why:
-            self.say(why)
-        for left in range(_TRIES - 1, -1, -1):
-            try:
-                return Vault.open_with_passphrase(self.home, self._typed_passphrase("Passphrase: "))
-            except WrongPassphrase as error:
-                if not left:
-                    raise
-                self.say(error.message)
-        raise AssertionError("unreachable")
-
-    def _typed_passphrase(self, prompt: str) -> str:
-        """Ask for a passphrase; it isn't shown while it is typed."""
+    def typed_secret(self, prompt: str) -> str:
+        """Ask for a passphrase or a PIN; it isn't shown while it is typed."""
         try:
             return getpass.getpass(prompt)
         except EOFError:

@@ -11,7 +11,7 @@ from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
 from cli.desk import Desk
 from cli.turn import play, stoppable, stopped
-from vault.errors import ClawError
+from vault.errors import ClawError, Locked
 from vault.messages import Session
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ Ctrl-C stops a reply; what was said so far is kept."""
 
 def run(_arguments: argparse.Namespace, console: Console) -> int:
     """Converse until the person leaves."""
-    with Desk(console, None) as desk:
+    with Desk(console, None, idle=True) as desk:
         return _Conversation(desk, console).run()
 
 
@@ -42,6 +42,8 @@ class _Conversation:
         self._console = console
         self._session: Session | None = None
         self._system: str | None = None
+        self._waiting = False
+        desk.when_locked = self._tell_locked
 
     def run(self) -> int:
         self._greet()
@@ -50,6 +52,8 @@ class _Conversation:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401
         while (line := self._read()) is not None:
+            if self._desk.locked:
+                self._unlock()
             try:
                 if line.startswith("/"):
                     if not self._command(line):
@@ -57,7 +61,12 @@ class _Conversation:
                 elif line.strip():
                     self._say(line)
             except ClawError as error:
-                self._console.say(f"{error.message} {error.hint}".strip())
+                if self._desk.locked:
+                    if not sys.stdin.isatty():
+                        raise
+                    self._console.say(f"\n[{error.message} What was said so far is kept. Enter unlocks the vault.]")
+                else:
+                    self._console.say(f"{error.message} {error.hint}".strip())
             except KeyboardInterrupt:
                 self._console.say("\n[stopped]")
         return 0
@@ -70,8 +79,31 @@ class _Conversation:
                 "claw model pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf"
             )
 
+    def _tell_locked(self, why: str) -> None:
+        if self._waiting and sys.stdin.isatty():
+            self._console.say(f"\n[{why} Enter unlocks it, Ctrl-D leaves.]")
+
+    def _unlock(self) -> None:
+        """Open the vault again, and go on where the conversation was.
+
+        Raises:
+            Locked: nobody unlocked it.
+        """
+        if not sys.stdin.isatty():
+            raise Locked(self._desk.locked, hint="What was said before is kept.")
+        self._desk.unlock()
+        if self._session is not None and self._desk.still_there(self._session):
+            self._desk.conversations.mark_interrupted(self._session.id)
+
     def _read(self) -> str | None:
         """The next line; `None` at the end."""
+        self._waiting = True
+        try:
+            return self._read_line()
+        finally:
+            self._waiting = False
+
+    def _read_line(self) -> str | None:
         while True:
             try:
                 if not sys.stdin.isatty():

@@ -1,5 +1,6 @@
 """An assistant at work: vault, verified model, worker and conversations, opened and closed together."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
 from vault.conversations import Conversations
 from vault.errors import NotFound
+from vault.lock import LockLimits
 
 if TYPE_CHECKING:
     from vault.database import Database
@@ -35,21 +37,33 @@ class Desk:
         keep: Whether conversations are kept in the vault. If not, they live in memory, and the vault is opened
             only when the model, or `needs_history`, asks for it.
         needs_history: Whether an earlier conversation will be read.
+        idle: Whether the vault locks when it wasn't used for a while: where a person may have left.
+
+    Attributes:
+        when_locked: Called with the reason when the vault locks, from another thread.
 
     Raises:
         ClawError: the vault, or the model, can't be opened.
     """
 
     def __init__(
-        self, console: Console, model: str | None, *, keep: bool = True, needs_history: bool = False
+        self,
+        console: Console,
+        model: str | None,
+        *,
+        keep: bool = True,
+        needs_history: bool = False,
+        idle: bool = False,
     ) -> None:
         self.console = console
+        self.when_locked: Callable[[str], object] = lambda _why: None
+        self._keep, self._idle = keep, idle
         name = model or console.settings.model.default
         self.vault: Vault | None = None
         self.inference: Inference | None = None
         self._unkept: Database | None = None
         if keep or needs_history or name != EMBEDDED_NAME:
-            self.vault = console.open_vault(create=keep)
+            self.vault = console.open_vault(create=keep, due=keep)
         try:
             if keep and self.vault is not None:
                 self.conversations = self.vault.conversations
@@ -60,6 +74,7 @@ class Desk:
         except BaseException:
             self.close()
             raise
+        self._watch()
 
     def use(self, name: str) -> None:
         """Switch to another model; the old one's worker ends only when the new model is there.
@@ -83,6 +98,41 @@ class Desk:
         self.inference = inference
         self.model: ModelRecord = model
         self.assistant = Assistant(self.conversations, inference, self.model, self.console.settings)
+
+    @property
+    def locked(self) -> str:
+        """Why the vault locked while it was in use, as a sentence; empty while it is open."""
+        return self.vault.watch.why if self.vault is not None and self._keep else ""
+
+    def unlock(self) -> None:
+        """Open the vault again after it locked; whatever was kept is there.
+
+        Raises:
+            Locked: nothing opened it.
+        """
+        assert self.vault is not None
+        assert self.inference is not None
+        self.vault.close()
+        self.vault = self.console.open_vault()
+        self.conversations = self.vault.conversations
+        self.assistant = Assistant(self.conversations, self.inference, self.model, self.console.settings)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have the worker forget what was said when the vault locks, and the vault lock when nobody is there."""
+        if self.vault is None or not self._keep:
+            return
+        if self._idle:
+            self.vault.watch.limit(LockLimits.of(self.console.settings.vault))
+        self.vault.watch.told = self._forget
+
+    def _forget(self, why: str) -> None:
+        self.assistant.cancel()
+        if self.inference is not None:
+            self.inference.kill("the vault was locked")
+        if self.vault is not None:
+            self.vault.close()
+        self.when_locked(why)
 
     def still_there(self, session: "Session") -> bool:
         """Whether a conversation exists; another process may have deleted it."""

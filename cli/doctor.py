@@ -162,7 +162,8 @@ def _vault(console: Console) -> Iterator[Seen]:
             "Restore it from a backup, and check the disk.",
         )
     else:
-        yield "ok", f"opened by its {opened} slot; every page is whole", ""
+        by = "the key that is held" if opened == "holder" else f"its {opened} slot"
+        yield "ok", f"opened by {by}; every page is whole", ""
     yield from chosen
 
 

@@ -110,9 +110,11 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _pull(arguments: argparse.Namespace, console: Console) -> int:
-    from agent.models import DEFAULT_ENDPOINT, Hub, Pull, checked_sha256, parse_source, pull_model
+    from agent.models import DEFAULT_ENDPOINT, Catalogue, Hub, Pull, checked_sha256, parse_source, pull_model
     from cli.model_progress import showing_progress
-    from vault.egress import Egress
+    from vault.budget import Budget
+    from vault.egress import Egress, EgressJournal
+    from vault.pause import PauseLatch
 
     wanted = Pull(
         parse_source(arguments.source),
@@ -121,14 +123,18 @@ def _pull(arguments: argparse.Namespace, console: Console) -> int:
         unverified=arguments.unverified,
     )
     hub = Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, os.environ.get("HF_TOKEN", "").strip())
+    network, latch = console.settings.network, PauseLatch(console.home)
+    latch.check()  # before a passphrase is asked for
     with (
-        open_catalogue(console, writing=True) as catalogue,
-        Egress(console.settings.network) as egress,
+        console.open_vault(create=True) as vault,
+        Egress(
+            network, EgressJournal(vault.database, vault.log, Budget(network.daily_send_limit)), latch
+        ) as egress,
         showing_progress(console) as progress,
     ):
         accepted = pull_model(
             wanted,
-            catalogue=catalogue,
+            catalogue=Catalogue(console.home, vault.models),
             egress=egress,
             hub=hub,
             probe=_shown_and_tried(console),

@@ -18,16 +18,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the status."""
     from importlib.metadata import version
 
+    from cli.vault.lock import lock_line, lock_state
     from cli.vault.status import describe
 
     home, settings = console.home, console.settings
-    vault = describe(console)
+    vault, lock = describe(console), lock_state(console)
     weights = sorted(file for file in home.models.glob("*.gguf")) if home.models.is_dir() else []
     found = {
         "version": version("openclaw-core"),
         "data": str(home.data),
         "config": str(home.config_file),
         "vault": vault,
+        "lock": lock,
         "model": settings.model.default,
         "models": {
             "folder": str(home.models),
@@ -53,6 +55,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 ("data", str(home.data)),
                 ("settings", f"{home.config_file}{'' if home.config_file.exists() else ' (all defaults)'}"),
                 ("vault", vault_line),
+                *([("lock", lock_line(lock))] if vault["exists"] else []),
                 ("model", settings.model.default),
                 ("models", f"{len(weights)} beside the one that comes with the program, {taken}"),
                 ("network", "used by `claw model pull` alone"),

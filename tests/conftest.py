@@ -9,7 +9,9 @@ pytest_plugins = [
     "tests.fixtures.https_server",
     "tests.fixtures.keychain",
     "tests.fixtures.models",
+    "tests.fixtures.doors",
     "tests.fixtures.processes",
+    "tests.fixtures.softhsm",
     "tests.fixtures.command",
 ]
 

@@ -1,12 +1,12 @@
 """The rollback anchor: what the newest state of the vault is, kept outside the file that it is about.
 
-`vault/anchor` beside the database holds the epoch (transactions that wrote), the head of the transparency log, and
+`vault.anchor` beside the database holds the epoch (transactions that wrote), the head of the transparency log, and
 a MAC of the fingerprint of all pages (`vault.pages`). A transaction is durable in the write-ahead log before its
 record is written here, so the database may be ahead of the anchor, after a crash, and never behind.
 
-Three records take turns. The first is written and synced before the log is folded into the database; the other two
-follow each commit, unsynced, alternating: a power cut that tears one leaves the others, and the frames since are
-still there to be read. The file's lock keeps the writers of all processes apart.
+Two records are written and synced, in turn, before the log is folded into the database; two more follow each
+commit, in turn and unsynced. A power cut that tears the newest leaves another, and the frames since are still there
+to be read. The file's lock keeps the writers of all processes apart.
 
 Whoever can put back *all* files of the vault puts back this one as well; `vault.mirror` therefore keeps the epoch
 in the OS keychain too, where there is one.
@@ -33,7 +33,8 @@ _FIELDS = struct.Struct(">8sQ8sIIQ32s")
 _MAC_BYTES = 32
 _RECORD_BYTES = _FIELDS.size + 2 * _MAC_BYTES
 _SLOT_BYTES = 4096  # apart, so that a torn write of one doesn't reach another
-_SLOTS = 3
+_DURABLE, _HURRIED = (0, 1), (2, 3)
+_SLOTS = len(_DURABLE + _HURRIED)
 _LOCK_WITHIN_S = 10.0
 
 
@@ -71,7 +72,6 @@ class Anchor:
     def __init__(self, path: Path, key: bytes) -> None:
         self._path = path
         self._key = key
-        self._turn = 1
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -102,18 +102,8 @@ class Anchor:
 
     def newest(self) -> AnchorRecord | None:
         """The newest record that is whole; `None` when there is none."""
-        data = os.pread(self._file, _SLOTS * _SLOT_BYTES, 0)
-        found = [
-            record
-            for start in range(0, len(data), _SLOT_BYTES)
-            if (record := self._parse(data[start : start + _RECORD_BYTES]))
-        ]
-        return max(found, key=lambda record: (record.epoch, record.position.frames), default=None)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was ever written to it."""
-        return os.fstat(self._file).st_size == 0
+        records = [record for slot in range(_SLOTS) if (record := self._parse(self._read(slot)))]
+        return max(records, key=_age, default=None)
 
     def proves(self, record: AnchorRecord, fingerprint: bytes) -> bool:
         """Whether a fingerprint is the one that the record was made of."""
@@ -122,7 +112,7 @@ class Anchor:
     def write(
         self, epoch: int, position: WalPosition, log: LogHead, fingerprint: bytes, *, durable: bool = False
     ) -> AnchorRecord:
-        """Write a record over the oldest of the two that take turns, or the durable one.
+        """Write a record over the older of the two that take turns, or of the two durable ones.
 
         Raises:
             DiskFull, VaultError: it could not be written; the others are whole.
@@ -133,11 +123,14 @@ class Anchor:
         data = packed + record.state_mac
         data += hmac.digest(self._key, b"record" + data, "sha256")
         try:
-            os.pwrite(self._file, data, 0 if durable else self._turn * _SLOT_BYTES)
+            if not os.fstat(self._file).st_size:  # a disk that fills up has room for every record from now on
+                os.pwrite(self._file, bytes(_SLOTS * _SLOT_BYTES), 0)
+            held = {slot: self._read(slot) for slot in (_DURABLE if durable else _HURRIED)}
+            if data not in held.values():
+                older = min(held, key=lambda slot: _age(self._parse(held[slot])))
+                os.pwrite(self._file, data, older * _SLOT_BYTES)
             if durable:
                 os.fsync(self._file)
-            else:
-                self._turn = _SLOTS - self._turn
         except OSError as error:
             raise storage_error(error, self._path) from error
         return record
@@ -147,6 +140,9 @@ class Anchor:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _read(self, slot: int) -> bytes:
+        return os.pread(self._file, _RECORD_BYTES, slot * _SLOT_BYTES)
 
     def _state_mac(self, packed: bytes, fingerprint: bytes) -> bytes:
         return hmac.digest(self._key, b"state" + packed + fingerprint, "sha256")
@@ -160,6 +156,10 @@ class Anchor:
         _, epoch, salts, frames, pages, size, root = _FIELDS.unpack_from(data)
         state_mac = data[_FIELDS.size : _FIELDS.size + _MAC_BYTES]
         return AnchorRecord(epoch, WalPosition(salts, frames, pages), LogHead(size, root), state_mac)
+
+
+def _age(record: AnchorRecord | None) -> tuple[int, int]:
+    return (record.epoch, record.position.frames) if record else (-1, 0)
 
 
 def _packed(record: AnchorRecord) -> bytes:

@@ -1,8 +1,8 @@
 """One connection to an SQLCipher file, with every silent trap closed, and its errors turned into ours.
 
-The traps (each has its test in `tests/vault/test_database.py`): without a key SQLCipher writes plaintext; a key of
-other than 64 hex digits is silently taken for a passphrase; a wrong key shows only at the first read; a pragma that
-isn't understood is ignored.
+The traps (each has its test in `tests/vault/test_connection.py`): without a key SQLCipher writes plaintext; a key
+of other than 64 hex digits is silently taken for a passphrase; a wrong key shows only at the first read; a pragma
+that isn't understood is ignored.
 """
 
 import os
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import sqlcipher3
 
+from vault.descriptors import Descriptors
 from vault.errors import DatabaseDamaged, DiskFull, PlaintextDatabase, VaultError
 from vault.keys import KEY_BYTES
 
@@ -22,6 +23,7 @@ __all__ = [
     "Cursor",
     "Row",
     "SqlValue",
+    "check_length",
     "check_magic",
     "connect",
     "guarded",
@@ -123,18 +125,15 @@ def check_length(key: bytes) -> None:
         raise ValueError(f"a database key has {KEY_BYTES} bytes, not {len(key)}")
 
 
-def check_magic(path: Path) -> None:
+def check_magic(path: Path, descriptors: Descriptors) -> None:
     """Look at a file's first bytes before SQLCipher does.
-
-    Not while a connection is open: closing a descriptor would drop its locks.
 
     Raises:
         DatabaseDamaged: it is missing, cut off, or can't be read.
         PlaintextDatabase: it is an unencrypted SQLite file.
     """
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(PLAINTEXT_MAGIC))
+        magic = os.pread(descriptors.open(path), len(PLAINTEXT_MAGIC), 0)
     except FileNotFoundError:
         raise DatabaseDamaged(
             f"The vault's database {path} is missing, though its key slots are there.",

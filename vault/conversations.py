@@ -14,6 +14,7 @@ import msgspec
 from vault.classes import HighlySensitive
 from vault.connection import Cursor
 from vault.database import Connection, Database, Row
+from vault.deletion import below, delete_messages, delete_session
 from vault.errors import NotFound
 from vault.fields import FieldCipher
 from vault.messages import Attachment, Generation, Hit, Message, MessageId, Role, Session, SessionId, Status
@@ -31,6 +32,7 @@ _GENERATION_COLUMNS = (
     "model_name, model_sha256, adapter_sha256, sampling, finish, prompt_tokens, cached_tokens, "
     "completion_tokens, load_s, prefill_s, decode_s, first_token_s, tokens"
 )
+_SHELVES = {False: "s.archived_ms IS NULL", True: "s.archived_ms IS NOT NULL", None: "TRUE"}
 _MESSAGE_COLUMNS = "id, session_id, parent_id, role, text, status, created_ms"
 
 
@@ -55,15 +57,23 @@ class Conversations:
         self._database.write(insert)
         return Session(session_id, title, system_prompt, now, now)
 
-    def sessions(self, limit: int = 1000) -> list[Session]:
-        """Sessions, the one used last first."""
+    def sessions(self, limit: int = 1000, *, archived: bool | None = False) -> list[Session]:
+        """Sessions, the one used last first.
+
+        Args:
+            limit: How many at most.
+            archived: Whether those that were archived, or those that weren't; `None` for all.
+        """
+        shelf = f"WHERE {_SHELVES[archived]}"
         rows = self._database.read(
-            lambda c: c.execute(f"{_SESSION} ORDER BY s.updated_ms DESC, s.n DESC LIMIT ?", (limit,)).fetchall()
+            lambda c: c.execute(
+                f"{_SESSION} {shelf} ORDER BY s.updated_ms DESC, s.n DESC LIMIT ?", (limit,)
+            ).fetchall()
         )
         return [Session(*row) for row in rows]
 
     def newest(self) -> Session | None:
-        """The session used last."""
+        """The session used last, of those that weren't archived."""
         found = self.sessions(limit=1)
         return found[0] if found else None
 
@@ -111,15 +121,7 @@ class Conversations:
 
     def delete(self, session_id: SessionId) -> None:
         """Remove a session with all its messages, attachments, provenance and index entries."""
-
-        def remove(connection: Connection) -> None:
-            rows = connection.execute(
-                "SELECT id FROM messages WHERE session_id = ? ORDER BY n DESC", (session_id,)
-            ).fetchall()
-            _delete_leaves_first(connection, rows)
-            connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
-
-        self._database.write(remove)
+        self._database.write(lambda c: delete_session(c, session_id))
 
     def fork(self, session_id: SessionId, at: MessageId | None, title: str) -> Session:
         """Copy the path that ends at a message (the head, if none is named) into a session of its own.
@@ -165,7 +167,7 @@ class Conversations:
         status: Status = "complete",
         attachments: Sequence[Attachment] = (),
     ) -> Message:
-        """Add a message under `parent_id` and make it the session's head."""
+        """Add a message under `parent_id` and make it the session's head; an archived session is in use again."""
         message = Message(
             MessageId(_new_id(16)), session_id, parent_id, role, text, status, _now_ms(), tuple(attachments)
         )
@@ -173,7 +175,7 @@ class Conversations:
         def insert(connection: Connection) -> None:
             self._insert(connection, message)
             connection.execute(
-                "UPDATE sessions SET head = ?, updated_ms = ? WHERE id = ?",
+                "UPDATE sessions SET head = ?, updated_ms = ?, archived_ms = NULL WHERE id = ?",
                 (message.id, message.created_ms, session_id),
             )
 
@@ -227,25 +229,8 @@ class Conversations:
             row = connection.execute(
                 "SELECT session_id, parent_id FROM messages WHERE id = ?", (message_id,)
             ).fetchone()
-            if row is None:
-                return
-            rows = connection.execute(
-                """
-                WITH RECURSIVE below (mid, depth) AS (
-                    SELECT ?, 0
-                    UNION ALL
-                    SELECT m.id, depth + 1 FROM below JOIN messages m ON m.parent_id = below.mid
-                )
-                SELECT mid FROM below ORDER BY depth DESC
-                """,
-                (message_id,),
-            ).fetchall()
-            _delete_leaves_first(connection, rows)
-            connection.execute(
-                "UPDATE sessions SET head = ? WHERE id = ? "
-                "AND (head IS NULL OR NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = head))",
-                (row[1], row[0]),
-            )
+            if row is not None:
+                delete_messages(connection, row, below(connection, message_id))
 
         self._database.write(remove)
 
@@ -297,8 +282,14 @@ class Conversations:
 
         return self._database.read(query)
 
-    def search(self, words: str, limit: int = 20) -> list[Hit]:
-        """Messages that hold all the words (the last may be a beginning), best match first."""
+    def search(self, words: str, limit: int = 20, *, archived: bool | None = False) -> list[Hit]:
+        """Messages that hold all the words (the last may be a beginning), best match first.
+
+        Args:
+            words: What to look for.
+            limit: How many at most.
+            archived: In which sessions, as in `sessions`.
+        """
         terms = _bindable(words).replace("\x00", " ").split()
         if not terms:
             return []
@@ -308,12 +299,12 @@ class Conversations:
         query = " ".join(quoted) + "*"
         rows = self._database.read(
             lambda c: c.execute(
-                """
+                f"""
                 SELECT s.id, s.title, m.id, m.role, m.created_ms,
                        snippet(messages_text, 0, '', '', '…', 16)
                 FROM messages_text JOIN messages m ON m.n = messages_text.rowid
                 JOIN sessions s ON s.id = m.session_id
-                WHERE messages_text MATCH ? ORDER BY messages_text.rank LIMIT ?
+                WHERE messages_text MATCH ? AND {_SHELVES[archived]} ORDER BY messages_text.rank LIMIT ?
                 """,
                 (query, limit),
             ).fetchall()
@@ -355,12 +346,6 @@ class Conversations:
 def _must_exist(updated: Cursor) -> None:
     if not updated.rowcount:
         raise NotFound("The conversation was deleted while its reply was being written.")
-
-
-def _delete_leaves_first(connection: Connection, rows: Sequence[Row]) -> None:
-    # From the root, the cascade would nest once per message, and SQLite ends it at a thousand.
-    for row in rows:
-        connection.execute("DELETE FROM messages WHERE id = ?", row)
 
 
 def _insert_attachments(

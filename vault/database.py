@@ -5,35 +5,24 @@ are kept apart by SQLite's own locks and the anchor's.
 """
 
 import contextlib
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import sqlcipher3
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from vault.classes import HighlySensitive
-from vault.connection import MEMORY, Connection, Row, SqlValue, check_length, check_magic, connect, guarded
-from vault.durable import storage_error
-from vault.errors import RolledBack, VaultError
+from vault.connection import MEMORY, Connection, Row, SqlValue, check_length, guarded
+from vault.errors import Locked, RolledBack
 from vault.fields import FieldCipher
-from vault.guard import ACCEPT, Guard, anchor_path
-from vault.keys import KEY_BYTES
-from vault.migrations import FIRST_ANCHORED, migrate, newest_version, schema_version
+from vault.guard import ACCEPT, Newest
+from vault.opening import Opened, make, make_in_memory, open_verified, own_fields
 
 __all__ = ["Connection", "Database", "Row", "SqlValue"]
 
 Result = TypeVar("Result")
 
-
-class _Opened(NamedTuple):
-    connection: Connection
-    guard: Guard | None
-    alarm: str
+_UNLOCK = "`claw vault unlock` opens it again."
 
 
 class Database:
@@ -45,11 +34,17 @@ class Database:
         fields: Seals and opens the highly sensitive fields.
         alarm: What is wrong when the database isn't the one that was last written; it is then open for reading
             alone. Empty otherwise.
+        uses: How often it was asked for something.
     """
 
-    def __init__(self, opened: _Opened, worker: ThreadPoolExecutor, path: Path, fields: FieldCipher) -> None:
-        self._connection, self._guard, self.alarm = opened
+    def __init__(self, opened: Opened, worker: ThreadPoolExecutor, path: Path, fields: FieldCipher) -> None:
+        self._opened = opened
+        self._connection = opened.connection
+        self._guard = opened.guard
+        self.alarm = opened.alarm
         self._worker = worker
+        self._closed = ""
+        self.uses = 0
         self._path = path
         self.fields = fields
 
@@ -66,39 +61,32 @@ class Database:
             VaultError: something already lies at `path`, or it can't be written.
         """
         check_length(key)
-        if path.exists():
-            raise VaultError(f"{path} already exists.")
-        # An empty file of our own mode first: SQLite would make one that others can read, and gives the write-ahead
-        # log and the shared memory the mode of the database.
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise storage_error(error, path) from error
-        fields = fields or _own_fields(key)
-        return cls._start(path, fields, lambda: _make(path, key, fields))
+        fields = fields or own_fields(key)
+        return cls._start(path, fields, lambda: make(path, key, fields))
 
     @classmethod
     def in_memory(cls) -> "Database":
         """A database of its own that never touches the disk: for conversations that leave no trace."""
-        key = secrets.token_bytes(KEY_BYTES)
-        fields = _own_fields(key)
-
-        def make() -> _Opened:
-            connection = connect(MEMORY, key)
-            _know_fields(connection, fields)
-            migrate(connection, MEMORY)
-            return _Opened(connection, None, "")
-
-        return cls._start(MEMORY, fields, make)
+        fields, opening = make_in_memory()
+        return cls._start(MEMORY, fields, opening)
 
     @classmethod
-    def open(cls, path: Path, key: bytes, fields: FieldCipher | None = None, *, accept: bool = False) -> "Database":
+    def open(
+        cls,
+        path: Path,
+        key: bytes,
+        fields: FieldCipher | None = None,
+        *,
+        at_least: Newest | None = None,
+        accept: bool = False,
+    ) -> "Database":
         """Open an existing database, verify that it is the newest, and bring its schema up to date.
 
         Args:
             path: The file.
             key: The raw 32-byte database key.
             fields: As in `create`.
+            at_least: What is known from elsewhere of the newest state.
             accept: Take the files as they are for the newest.
 
         Raises:
@@ -107,12 +95,11 @@ class Database:
             VersionTooNew: a newer version of OpenClaw Core wrote it.
         """
         check_length(key)
-        check_magic(path)
-        fields = fields or _own_fields(key)
-        return cls._start(path, fields, lambda: _open(path, key, fields, accept=accept))
+        fields = fields or own_fields(key)
+        return cls._start(path, fields, lambda: open_verified(path, key, fields, at_least, accept=accept))
 
     @classmethod
-    def _start(cls, path: Path, fields: FieldCipher, open_it: Callable[[], _Opened]) -> "Database":
+    def _start(cls, path: Path, fields: FieldCipher, open_it: Callable[[], Opened]) -> "Database":
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
         try:
             opened = worker.submit(guarded, open_it, path).result()
@@ -122,7 +109,7 @@ class Database:
         return cls(opened, worker, path, fields)
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        """Run queries; they see one consistent state."""
+        """Run queries; they see one consistent state, and can't change it."""
         connection = self._connection
 
         def transaction() -> Result:
@@ -132,7 +119,7 @@ class Database:
                 connection.execute("COMMIT")
             return result
 
-        return self._worker.submit(guarded, transaction, self._path).result()
+        return self._run(transaction)
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """Run statements as one transaction: durable when this returns, undone when `work` raises.
@@ -143,12 +130,10 @@ class Database:
             DatabaseDamaged: SQLCipher found a page that isn't what it wrote.
             VaultError: anything else that SQLite refused.
         """
-        if self.alarm:
-            raise RolledBack(self.alarm, hint=ACCEPT)
         connection = self._connection
 
         def transaction() -> Result:
-            with self._guard.writing(connection) if self._guard else contextlib.nullcontext():
+            with self._writing():
                 connection.execute("BEGIN IMMEDIATE")
                 with _rolled_back_on_error(connection):
                     result = work(connection)
@@ -156,11 +141,37 @@ class Database:
                     connection.execute("COMMIT")
             return result
 
-        try:
-            return self._worker.submit(guarded, transaction, self._path).result()
-        except RolledBack as error:
-            self.alarm = error.message
-            raise
+        return self._run(transaction)
+
+    def alone(self, work: Callable[[Connection], Result]) -> Result:
+        """Run statements outside a transaction, on a file that holds everything, while no other process writes.
+
+        Raises:
+            RolledBack: as in `write`.
+        """
+
+        def run() -> Result:
+            with self._writing():
+                if self._guard:
+                    self._guard.fold(self._connection, "TRUNCATE")
+                return work(self._connection)
+
+        return self._run(run)
+
+    def fold(self) -> bool:
+        """Fold the write-ahead log into the file, so that nothing erased remains in it.
+
+        Returns:
+            Whether all of it was: not while another process is reading.
+        """
+        # (busy, frames in the log, frames folded)
+        return self.alone(lambda c: bool(c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0][1] <= 0))
+
+    def newest(self) -> Newest | None:
+        """The state that the anchor remembers; `None` for a database in memory, or one with an alarm."""
+        if self._guard is None or self.alarm or self._guard.record is None:
+            return None
+        return Newest(self._guard.record.epoch, self._guard.record.log)
 
     def integrity_errors(self) -> list[str]:
         """What `cipher_integrity_check` and `integrity_check` find; empty when the file is whole.
@@ -170,34 +181,75 @@ class Database:
         """
 
         def check() -> list[str]:
-            if self._guard and not self.alarm:
-                with self._guard.writing(self._connection):
-                    self._guard.fold(self._connection, "TRUNCATE")
-            found = [str(row[0]) for row in self._connection.execute("PRAGMA cipher_integrity_check").fetchall()]
-            if found:
-                return found  # SQLite's own check would stumble over those pages
+            guard = None if self.alarm else self._guard
+            # Within, or another process that folds would change pages while they are read.
+            with guard.writing(self._connection) if guard else contextlib.nullcontext():
+                if guard:
+                    guard.fold(self._connection, "TRUNCATE")
+                rows = self._connection.execute("PRAGMA cipher_integrity_check").fetchall()
+            if rows:
+                return [str(row[0]) for row in rows]  # SQLite's own check would stumble over those pages
             rows = self._connection.execute("PRAGMA integrity_check").fetchall()
             return [str(row[0]) for row in rows if row[0] != "ok"]
 
-        return self._worker.submit(guarded, check, self._path).result()
+        return self._run(check)
 
-    def close(self) -> None:
-        """Close the connection; the write-ahead log is folded in where no other process uses it."""
+    def close(self, why: str = "The vault is closed.") -> None:
+        """Close the connection; the write-ahead log is folded in where no other process uses it.
+
+        It waits for what is under way, may be called from any thread, and does nothing when called again.
+
+        Args:
+            why: Told, as `Locked`, to whoever uses the database from now on.
+        """
 
         def close() -> None:
-            try:
-                if self._guard and not self.alarm:
-                    with contextlib.suppress(VaultError):  # the database is whole without it
-                        self._guard.settle(self._connection)
-            finally:
-                self._connection.close()
-                if self._guard:
-                    self._guard.close()
+            if self._closed:
+                return
+            self._closed = why
+            self.fields.wipe()
+            self._opened.close(settle=not self.alarm)
 
         try:
-            self._worker.submit(guarded, close, self._path).result()
+            closing = self._worker.submit(guarded, close, self._path)
+        except RuntimeError:  # its thread has ended already
+            return
+        try:
+            closing.result()
         finally:
             self._worker.shutdown()
+
+    def _run(self, work: Callable[[], Result]) -> Result:
+        """Have the thread do something, unless the database was closed."""
+
+        def unless_closed() -> Result:
+            if self._closed:
+                raise Locked(self._closed, hint=_UNLOCK)
+            return work()
+
+        self.uses += 1
+        try:
+            done = self._worker.submit(guarded, unless_closed, self._path)
+        except RuntimeError:  # its thread has ended already
+            raise Locked(self._closed, hint=_UNLOCK) from None
+        return done.result()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Surround statements that change the database; all others can't."""
+        if self.alarm:
+            raise RolledBack(self.alarm, hint=ACCEPT)
+        connection = self._connection
+        try:
+            with self._guard.writing(connection) if self._guard else contextlib.nullcontext():
+                connection.execute("PRAGMA query_only=OFF")
+                try:
+                    yield
+                finally:
+                    connection.execute("PRAGMA query_only=ON")
+        except RolledBack as error:
+            self.alarm = error.message
+            raise
 
 
 @contextlib.contextmanager
@@ -208,86 +260,3 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         with contextlib.suppress(sqlcipher3.Error):  # SQLite has rolled back by itself after a full disk
             connection.execute("ROLLBACK")
         raise
-
-
-def _make(path: Path, key: bytes, fields: FieldCipher) -> _Opened:
-    connection = connect(path, key)
-    guard = None
-    try:
-        _know_fields(connection, fields)
-        migrate(connection, path)
-        guard = _guard(path, key)
-        with guard.alone():
-            guard.adopt(connection)
-    except BaseException:
-        connection.close()
-        if guard:
-            guard.close()
-        raise
-    return _Opened(connection, guard, "")
-
-
-def _open(path: Path, key: bytes, fields: FieldCipher, *, accept: bool) -> _Opened:
-    """Verify the files before anything may change them, then connect for writing.
-
-    The first connection reads alone: closing it leaves even a write-ahead log as it was found.
-    """
-    probe = connect(path, key, read_only=True)
-    connection: Connection | None = None
-    guard: Guard | None = None
-    try:
-        version = schema_version(probe, path)
-        anchored = anchor_path(path).exists()
-        if not anchored and version >= FIRST_ANCHORED and not accept:
-            _know_fields(probe, fields)
-            return _Opened(
-                probe, None, "The vault's anchor is missing, so nobody can say whether it is the newest."
-            )
-        guard = _guard(path, key)
-        with guard.alone():
-            finding = guard.finding(probe) if anchored and not accept else ""
-            if finding:
-                _know_fields(probe, fields)
-                return _Opened(probe, guard, finding)
-            connection = connect(path, key)
-            probe.close()
-            if accept:
-                guard.accept(connection)
-            elif not anchored:
-                guard.adopt(connection)
-            _know_fields(connection, fields)
-            if version < newest_version():
-                migrate(connection, path)
-                guard.adopt(connection)
-    except BaseException:
-        for opened in (probe, connection, guard):
-            if opened:
-                opened.close()
-        raise
-    return _Opened(connection, guard, "")
-
-
-def _guard(path: Path, key: bytes) -> Guard:
-    return Guard(path, _subkey(key, "anchor"), _subkey(key, "pages"))
-
-
-def _know_fields(connection: Connection, fields: FieldCipher) -> None:
-    """Let migrations seal, and seal with the epoch that this database is in."""
-
-    def seal_field(table: str, row: str, column: str, value: bytes) -> bytes:
-        return fields.seal(table, row, column, HighlySensitive(value))
-
-    connection.create_function("seal_field", 4, seal_field)
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'vault_state'").fetchone():
-        row = connection.execute("SELECT field_epoch FROM vault_state").fetchone()
-        if row:
-            fields.epoch = int(row[0])
-
-
-def _own_fields(key: bytes) -> FieldCipher:
-    return FieldCipher(lambda use: _subkey(key, use), "")
-
-
-def _subkey(key: bytes, use: str) -> bytes:
-    # HKDF-Expand (RFC 5869, 2.3) alone: the key is uniform already.
-    return HKDFExpand(hashes.SHA256(), KEY_BYTES, b"openclaw-core/v1/database/" + use.encode()).derive(key)

@@ -31,6 +31,7 @@ ClawError                     something a person can act on; carries the exit co
     ├── FrameError            a peer process broke the framing
     └── EgressError           something that should leave or arrive didn't
         ├── EgressRefused     our own rules forbid it
+        │   ├── ConsentMissing  exit 4: nobody agreed to it
         │   └── OverBudget    exit 5: more than this device may send in a day
         └── VerificationFailed  exit 6: the bytes aren't those that were promised
 """
@@ -40,6 +41,7 @@ from typing import ClassVar
 __all__ = [
     "BackupRefused",
     "ClawError",
+    "ConsentMissing",
     "DatabaseDamaged",
     "DiskFull",
     "EgressError",
@@ -236,6 +238,12 @@ class EgressError(VaultError):
 
 class EgressRefused(EgressError):
     """The door's own rules forbid the transfer."""
+
+
+class ConsentMissing(EgressRefused):
+    """Nobody has agreed to what was to be sent."""
+
+    exit_code = 4
 
 
 class OverBudget(EgressRefused):

@@ -1,4 +1,4 @@
-"""How processes of ours speak: length-prefixed msgpack frames over a pipe.
+"""How processes of ours speak: length-prefixed msgpack frames over a pipe or a local socket.
 
 A frame is a 4-byte big-endian length and that many bytes of one msgspec struct; tensors and tokens travel as
 msgpack binary, unescaped. Decoders are typed: what isn't a message of the protocol is an error, never an object.
@@ -12,14 +12,27 @@ import msgspec
 
 from vault.errors import FrameError
 
-__all__ = ["MAX_FRAME", "FrameReader", "FrameWriter"]
+__all__ = ["MAX_FRAME", "FrameBuffer", "FrameReader", "FrameWriter", "frame"]
 
 MAX_FRAME = 256 * 2**20
 """Largest frame in bytes; a longer one is refused before memory is taken for it."""
 
 _LENGTH = struct.Struct(">I")
+_ENCODER = msgspec.msgpack.Encoder()
 
 Message = TypeVar("Message")
+
+
+def frame(message: object) -> bytes:
+    """The frame of one message.
+
+    Raises:
+        FrameError: the message is larger than `MAX_FRAME`.
+    """
+    body = _ENCODER.encode(message)
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"A message of {len(body)} bytes was to be sent; {MAX_FRAME} is the most.")
+    return _LENGTH.pack(len(body)) + body
 
 
 class FrameReader(Generic[Message]):
@@ -28,11 +41,13 @@ class FrameReader(Generic[Message]):
     Args:
         descriptor: A readable pipe; it stays the caller's to close.
         message_type: A tagged msgspec struct or a union of them.
+        most: Largest frame in bytes.
     """
 
-    def __init__(self, descriptor: int, message_type: type[Message]) -> None:
+    def __init__(self, descriptor: int, message_type: type[Message], *, most: int = MAX_FRAME) -> None:
         self._descriptor = descriptor
         self._decoder = msgspec.msgpack.Decoder(message_type)
+        self._most = most
 
     def read(self) -> Message | None:
         """Wait for one message; `None` when the other end has closed between two messages.
@@ -43,16 +58,10 @@ class FrameReader(Generic[Message]):
         header = self._exactly(_LENGTH.size)
         if header is None:
             return None
-        (length,) = _LENGTH.unpack(header)
-        if length > MAX_FRAME:
-            raise FrameError(f"A frame of {length} bytes was announced; {MAX_FRAME} is the most.")
-        body = self._exactly(length)
+        body = self._exactly(_announced(header, self._most))
         if body is None:
             raise FrameError("The stream ended inside a frame.")
-        try:
-            return self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FrameError("A frame is no message of this protocol.") from error
+        return _decoded(self._decoder, body)
 
     def _exactly(self, count: int) -> bytes | None:
         """Read `count` bytes; `None` if the stream ended before the first of them."""
@@ -69,6 +78,36 @@ class FrameReader(Generic[Message]):
         return b"".join(parts)
 
 
+class FrameBuffer(Generic[Message]):
+    """Collects the bytes of one message as they come, for a reader that mustn't wait for them.
+
+    Args:
+        message_type: As for `FrameReader`.
+        most: Largest frame in bytes.
+    """
+
+    def __init__(self, message_type: type[Message], *, most: int = MAX_FRAME) -> None:
+        self._decoder = msgspec.msgpack.Decoder(message_type)
+        self._most = most
+        self._bytes = bytearray()
+
+    def add(self, data: bytes) -> Message | None:
+        """Take more bytes; the message, once it is whole.
+
+        Raises:
+            FrameError: the bytes are no message, or more than one.
+        """
+        self._bytes += data
+        if len(self._bytes) < _LENGTH.size:
+            return None
+        whole = _LENGTH.size + _announced(self._bytes[: _LENGTH.size], self._most)
+        if len(self._bytes) < whole:
+            return None
+        if len(self._bytes) > whole:
+            raise FrameError("Bytes follow a message that was to be the only one.")
+        return _decoded(self._decoder, bytes(self._bytes[_LENGTH.size :]))
+
+
 class FrameWriter(Generic[Message]):
     """Writes messages to a file descriptor; one writer, one thread.
 
@@ -78,7 +117,6 @@ class FrameWriter(Generic[Message]):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._encoder = msgspec.msgpack.Encoder()
 
     def write(self, message: Message) -> None:
         """Send one message.
@@ -87,9 +125,21 @@ class FrameWriter(Generic[Message]):
             FrameError: the message is larger than `MAX_FRAME`.
             BrokenPipeError: the other end is gone.
         """
-        body = self._encoder.encode(message)
-        if len(body) > MAX_FRAME:
-            raise FrameError(f"A message of {len(body)} bytes was to be sent; {MAX_FRAME} is the most.")
-        view = memoryview(_LENGTH.pack(len(body)) + body)
+        view = memoryview(frame(message))
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+
+def _announced(header: bytes | bytearray, most: int) -> int:
+    """The length that a header tells."""
+    (length,) = _LENGTH.unpack(header)
+    if length > most:
+        raise FrameError(f"A frame of {length} bytes was announced; {most} is the most.")
+    return int(length)
+
+
+def _decoded(decoder: "msgspec.msgpack.Decoder[Message]", body: bytes) -> Message:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FrameError("A frame is no message of this protocol.") from error

@@ -3,13 +3,18 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+import sqlcipher3
 
 from vault.anchor import Anchor, AnchorRecord, LogHead
 from vault.connection import Connection
+from vault.descriptors import Descriptors
+from vault.durable import sync_folder
 from vault.errors import PlaintextDatabase, RolledBack, VaultError
 from vault.pages import Pages
 
-__all__ = ["ACCEPT", "Guard", "anchor_path"]
+__all__ = ["ACCEPT", "Guard", "Newest", "anchor_path"]
 
 ACCEPT = (
     "Nothing was changed, and the vault opens for reading alone. If you put older files there yourself, "
@@ -22,6 +27,21 @@ _OLDER = "The vault is older than what was last written here: {}."
 _REPLACED = (
     "A part of the vault's file is older than the rest of it, or was altered: it isn't what was last written."
 )
+_ADDED = "The vault's write-ahead log holds pages that this vault didn't put there."
+
+
+class Newest(NamedTuple):
+    """What is remembered of the newest state.
+
+    Attributes:
+        epoch: As in the anchor.
+        log: Head of the transparency log.
+        ours: Whether this vault's key wrote it; if not, the rest says nothing.
+    """
+
+    epoch: int
+    log: LogHead
+    ours: bool = True
 
 
 def anchor_path(database: Path) -> Path:
@@ -36,17 +56,15 @@ class Guard:
         database: The file.
         anchor_key: For the anchor's MACs.
         pages_key: For the fingerprint.
+        descriptors: To read the files with.
     """
 
-    def __init__(self, database: Path, anchor_key: bytes, pages_key: bytes) -> None:
+    def __init__(self, database: Path, anchor_key: bytes, pages_key: bytes, descriptors: Descriptors) -> None:
         self._database = database
+        self._pages = Pages(database, pages_key, descriptors)
         self._anchor = Anchor(anchor_path(database), anchor_key)
-        try:
-            self._pages = Pages(database, pages_key)
-        except BaseException:
-            self._anchor.close()
-            raise
-        self._record: AnchorRecord | None = None
+        self._epoch = 0  # of the database at the pages' position
+        self.record: AnchorRecord | None = None
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -54,31 +72,49 @@ class Guard:
         with self._anchor.alone():
             yield
 
-    def finding(self, connection: Connection) -> str:
+    @property
+    def begun(self) -> bool:
+        """Whether the anchor was ever told of a transaction; not while the schema is older than anchors are."""
+        record = self._anchor.newest()
+        return record is not None and record.epoch > 0
+
+    def finding(self, connection: Connection, at_least: Newest | None = None) -> str:
         """What is wrong with the database as it lies there; empty when it is what was last written.
 
         Args:
             connection: One that has read from it; the caller holds `alone`.
+            at_least: What is known from elsewhere of the newest state.
         """
         record = self._anchor.newest()
         if record is None:
             return "The vault's anchor is missing or damaged, so nobody can say whether the vault is the newest."
+        if at_least and not at_least.ours:
+            return (
+                "The keychain remembers this vault under another key: these files are older than its last "
+                "rotation, or the keychain's item was altered."
+            )
         epoch, _ = _state(connection)
-        if epoch < record.epoch:
-            missing = record.epoch - epoch
+        newest = max(record.epoch, at_least.epoch if at_least else 0)
+        if epoch < newest:
+            missing = newest - epoch
             return _OLDER.format(
                 f"the last {missing} changes are missing" if missing > 1 else "a change is missing"
             )
-        if not (self._pages.scan(record.position) and self._anchor.proves(record, self._pages.fingerprint)):
+        if not self._agrees(record):
             return _REPLACED
-        self._pages.follow()
-        self._record = record
+        if at_least and not _holds(connection, at_least.log):
+            return "The transparency log isn't the one that the keychain remembers: it was cut or rewritten."
+        # Each transaction of ours counts one up: an old page brought in as a new one doesn't.
+        if record.epoch + self._pages.follow() != epoch:
+            return _ADDED
+        self.record, self._epoch = record, epoch
         return ""
 
-    def accept(self, connection: Connection) -> None:
+    def accept(self, connection: Connection, at_least: Newest | None = None) -> None:
         """Take the database for the newest, in an epoch that no earlier one reached; the caller holds `alone`."""
         record = self._anchor.newest()
-        connection.execute("UPDATE vault_state SET epoch = 1 + max(epoch, ?)", (record.epoch if record else 0,))
+        reached = max(record.epoch if record else 0, at_least.epoch if at_least else 0)
+        connection.execute("UPDATE vault_state SET epoch = 1 + max(epoch, ?)", (reached,))
         self.adopt(connection)
 
     def adopt(self, connection: Connection) -> None:
@@ -91,6 +127,13 @@ class Guard:
             raise PlaintextDatabase(f"{self._database} was about to be written unencrypted; nothing was stored.")
         self._pages.scan(self._pages.current())
         self._write(connection, durable=True)
+        sync_folder(self._database.parent)
+
+    def renew(self, connection: Connection) -> None:
+        """Take in what a process committed that was killed before it could say so; the caller holds `alone`."""
+        if self.record and self.record.epoch < self._epoch:
+            with contextlib.suppress(VaultError):  # the database may be ahead
+                self._write(connection, durable=True)
 
     @contextlib.contextmanager
     def writing(self, connection: Connection) -> Iterator[None]:
@@ -100,11 +143,10 @@ class Guard:
             RolledBack: the files were put back to an older state while they were open.
         """
         with self._anchor.alone():
-            self._catch_up()
+            self._catch_up(connection)
             yield
             # The transaction is durable, whatever becomes of the record: the database may be ahead of it.
-            with contextlib.suppress(VaultError):
-                self._pages.follow()
+            with contextlib.suppress(VaultError, OSError, sqlcipher3.Error):
                 self._write(connection)
                 if self._pages.position.frames >= _LONG_LOG:
                     self.fold(connection)
@@ -114,33 +156,59 @@ class Guard:
         self._write(connection, durable=True)
         connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
 
-    def settle(self, connection: Connection) -> None:
-        """Make the anchor durable, before the connection is closed."""
+    @contextlib.contextmanager
+    def closing(self, connection: Connection) -> Iterator[None]:
+        """Surround the closing of a connection, which may fold the log into the file, with a safe anchor.
+
+        Raises:
+            VaultError, sqlcipher3.Error: the anchor isn't safe, and nothing may be folded.
+        """
         with self._anchor.alone():
-            self._catch_up()
+            self._catch_up(connection)
             self._write(connection, durable=True)
+            yield
 
     def close(self) -> None:
-        """Close the files; after the connection, whose locks would go with them."""
-        self._pages.close()
+        """Close the anchor."""
         self._anchor.close()
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, connection: Connection) -> None:
         """Take in what other processes wrote."""
+        if not self._pages.in_place:
+            raise VaultError("The vault was taken away while it was open.", hint="Start again.")
         record = self._anchor.newest()
         if record is None:
             raise RolledBack("The vault's anchor disappeared while the vault was open.", hint=ACCEPT)
-        if record != self._record:
-            if not (self._pages.scan(record.position) and self._anchor.proves(record, self._pages.fingerprint)):
+        epoch, _ = _state(connection)
+        if record != self.record:
+            if not self._agrees(record):
                 raise RolledBack(_REPLACED, hint=ACCEPT)
-            self._record = record
-        self._pages.follow()
+            self.record, self._epoch = record, record.epoch
+        if self._epoch + self._pages.follow() != epoch:
+            raise RolledBack(_ADDED, hint=ACCEPT)
+        self._epoch = epoch
+
+    def _agrees(self, record: AnchorRecord) -> bool:
+        return any(
+            compute(record.position) and self._anchor.proves(record, self._pages.fingerprint)
+            for compute in (self._pages.advance, self._pages.scan)
+        )
 
     def _write(self, connection: Connection, *, durable: bool = False) -> None:
         epoch, head = _state(connection)
-        self._record = self._anchor.write(
+        self._pages.follow()
+        self._epoch = epoch
+        self.record = self._anchor.write(
             epoch, self._pages.position, head, self._pages.fingerprint, durable=durable
         )
+
+
+def _holds(connection: Connection, log: LogHead) -> bool:
+    """Whether the log has, or once had, this head."""
+    if not log.size:
+        return True
+    row = connection.execute("SELECT root FROM log_entries WHERE seq = ?", (log.size - 1,)).fetchone()
+    return row is not None and bytes(row[0]) == log.root
 
 
 def _state(connection: Connection) -> tuple[int, LogHead]:

@@ -46,6 +46,7 @@ class Table(NamedTuple):
         columns: Each column's class, in the order of the schema.
         travels: Where the rows go.
         erased_with: The table whose deleted rows take these with them; empty when none does.
+        merges: Whether rows of another vault may be added to them. Those that tell of one device alone don't mix.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Table(NamedTuple):
     columns: dict[str, DataClass]
     travels: Travels = Travels.EVERYWHERE
     erased_with: str = ""
+    merges: bool = True
 
 
 def _all(data_class: DataClass, names: str) -> dict[str, DataClass]:
@@ -105,20 +107,24 @@ TABLES: dict[str, Table] = {
         _all(_GENERAL, "sha256 device inode bytes mtime_ns ctime_ns checked_ns"),
         travels=Travels.NOWHERE,
     ),
-    "secrets": Table(Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP),
-    "log_entries": Table(Kind.LOG, ("seq",), _all(_MEDIUM, "seq at_ms sensitive commitment root salt body")),
-    "log_state": Table(Kind.LOG, ("only",), _all(_GENERAL, "only size frontier checkpoint")),
-    "retention": Table(Kind.BOOKKEEPING, ("kind",), _all(_GENERAL, "kind days")),
+    "secrets": Table(
+        Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False
+    ),
+    "log_entries": Table(
+        Kind.LOG, ("seq",), _all(_MEDIUM, "seq at_ms sensitive commitment root salt body"), merges=False
+    ),
+    "log_state": Table(Kind.LOG, ("only",), _all(_GENERAL, "only size frontier checkpoint"), merges=False),
+    "retention": Table(Kind.BOOKKEEPING, ("kind",), _all(_GENERAL, "kind days"), merges=False),
     "tombstones": Table(Kind.BOOKKEEPING, ("kind", "id"), _all(_MEDIUM, "kind id erased_ms")),
-    "notifications": Table(Kind.NOTIFICATIONS, ("n",), _all(_MEDIUM, "n at_ms kind details seen_ms")),
-    "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received")),
+    "notifications": Table(Kind.NOTIFICATIONS, ("n",), _all(_MEDIUM, "n at_ms kind details seen_ms"), merges=False),
+    "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received"), merges=False),
     "slots_seen": Table(
         Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE
     ),
     "vault_state": Table(
         Kind.BOOKKEEPING,
         ("only",),
-        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms"),
+        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms retained_ms"),
         travels=Travels.NOWHERE,
     ),
 }

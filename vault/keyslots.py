@@ -1,87 +1,68 @@
-"""`keyslots.json`: the master key, wrapped once per way of opening the vault.
+"""`keyslots.json`: the master key, once per way of opening the vault.
 
-Each slot wraps the same master key with AES-256-GCM under a key-encryption key of its own: a random one kept in
-the OS keychain, or one stretched from a passphrase. The associated data bind vault, slot and parameters, so a
-slot moved or altered opens nothing. The whole file carries an HMAC under the master key, checked after opening:
-a slot added, removed or put back by somebody else is found.
+Each slot holds the same master key, sealed to a key pair of its own (`vault.wrapping`); what opens it lies with the
+person, the OS keychain or a token. A slot is bound to its vault, its id and its parameters, so one that was moved
+or altered opens nothing. The whole file carries an HMAC under the master key, checked after opening: a slot added,
+removed or put back by somebody else is found.
 """
 
-import base64
 import hmac
-import os
-import secrets
-import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
 
-import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec import Meta
-
-from vault.durable import replace_file
 from vault.errors import (
+    HardwareError,
     KeychainError,
     KeyslotsDamaged,
+    LastSlot,
     NoKeychain,
-    NoVault,
+    NotFound,
+    RecoveryRefused,
     VaultError,
-    VersionTooNew,
     WrongPassphrase,
 )
+from vault.hardware import SealedSecret, Token
 from vault.keychain import Keychain
 from vault.keys import KEY_BYTES, MasterKey, VaultId
 from vault.passphrase import KdfCost, stretch
+from vault.recovery import combine
+from vault.slot_file import BACKUP_SUFFIX, MAX_SLOTS, VERSION, SlotFile
+from vault.slot_kinds import (
+    SALT_BYTES,
+    HardwareSlot,
+    KeychainSlot,
+    PassphraseSlot,
+    RecoverySlot,
+    RotatableSlot,
+    Slot,
+    SymmetricKeychainSlot,
+    SymmetricPassphraseSlot,
+    SymmetricSlot,
+    decode,
+    kind_of,
+)
+from vault.slot_making import keychain_slot, passphrase_slot
+from vault.swap import settle
+from vault.wrapping import modernized, rewrap, unwrap, unwrap_symmetric
 
-__all__ = ["BACKUP_SUFFIX", "KeychainSlot", "Keyslots", "PassphraseSlot"]
+__all__ = ["BACKUP_SUFFIX", "Keyslots", "Opening"]
 
-VERSION = 1
-BACKUP_SUFFIX = ".backup"
-_FORMAT = "openclaw-core/keyslots"
-_MAX_BYTES = 1 << 20
-_MAX_SLOTS = 32
-_NONCE_BYTES = 12
-_SALT_BYTES = 16
-
-Base64 = Annotated[str, Meta(max_length=4096)]
-Timestamp = Annotated[int, Meta(ge=0)]
-
-
-class _Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What every slot has: an id of its own, when it was made (seconds since 1970), and the wrapped key."""
-
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}\Z")]
-    created: Timestamp
-    nonce: Base64
-    wrapped: Base64
-
-
-class PassphraseSlot(_Slot, frozen=True, tag="passphrase"):
-    """Opened by a passphrase, stretched with the salt and cost stored here."""
-
-    salt: Base64
-    cost: KdfCost
+_COMPARE = f"Compare it with keyslots.json{BACKUP_SUFFIX} beside it, and put the good copy back."
 
 
-class KeychainSlot(_Slot, frozen=True, tag="keychain"):
-    """Opened by the secret that the OS keychain keeps under `account`."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opening the vault by one of its slots gave.
 
-    account: Annotated[str, Meta(max_length=200)]
+    Attributes:
+        master: The master key.
+        slot: The slot that opened.
+        upgraded: The slot in the form of today, to be kept, if it was of version 1.
+    """
 
-
-Slot = PassphraseSlot | KeychainSlot
-SlotKind = TypeVar("SlotKind", PassphraseSlot, KeychainSlot)
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file as it lies on disk."""
-
-    format: str
-    version: int
-    vault: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-    epoch: Annotated[int, Meta(ge=1)]
-    slots: Annotated[list[Slot], Meta(min_length=1, max_length=_MAX_SLOTS)]
-    mac: Base64
+    master: MasterKey
+    slot: Slot
+    upgraded: RotatableSlot | None = None
 
 
 class Keyslots:
@@ -91,12 +72,16 @@ class Keyslots:
         vault_id: The vault they open.
         epoch: Counts the changes of the file, from 1.
         slots: At least one.
+        version: Of the file.
     """
 
-    def __init__(self, vault_id: VaultId, epoch: int, slots: tuple[Slot, ...], mac: bytes) -> None:
+    def __init__(
+        self, vault_id: VaultId, epoch: int, slots: tuple[Slot, ...], mac: bytes, version: int = VERSION
+    ) -> None:
         self.vault_id = vault_id
         self.epoch = epoch
         self.slots = slots
+        self.version = version
         self._mac = mac
 
     @classmethod
@@ -108,69 +93,34 @@ class Keyslots:
             KeyslotsDamaged: it is missing from the vault's folder, or isn't a keyslots file.
             VersionTooNew: a newer version wrote it.
         """
-        mend = f"Put a good copy in its place: cp '{path}{BACKUP_SUFFIX}' '{path}'"
-        try:
-            with path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-        except FileNotFoundError:
-            if path.with_name(path.name + BACKUP_SUFFIX).exists():
-                raise KeyslotsDamaged(f"{path} is missing.", hint=mend) from None
-            if path.parent.exists():
-                raise KeyslotsDamaged(
-                    f"{path} is missing, and without it nothing opens the vault.", hint="Restore it from a backup."
-                ) from None
-            raise NoVault("There is no vault here yet.", hint="Start `claw`, or run `claw vault init`.") from None
-        except OSError as error:
-            raise KeyslotsDamaged(f"{path} can't be read: {error.strerror}.") from error
-        return cls.parse(data, described=str(path), mend=mend)
+        settle(path.parent)
+        return cls._of(SlotFile.read(path))
 
     @classmethod
     def parse(cls, data: bytes, *, described: str, mend: str = "") -> "Keyslots":
         """Parse the file's bytes; errors as in `read`."""
-        try:
-            if len(data) > _MAX_BYTES:
-                raise ValueError("it is too large")
-            header = msgspec.json.decode(data, type=dict[str, object])
-            if header.get("format") != _FORMAT:
-                raise ValueError("it names another format")
-            version = header.get("version")
-            if isinstance(version, int) and version > VERSION:
-                raise VersionTooNew(
-                    f"{described} was written by a newer version of OpenClaw Core.", hint="Update this one."
-                )
-            file = msgspec.json.decode(data, type=_File)
-            if file.version != VERSION:
-                raise ValueError("there was never such a version")
-            slots = tuple(file.slots)
-            if len({slot.id for slot in slots}) != len(slots):
-                raise ValueError("two slots share an id")
-            for slot in slots:
-                _decode(slot.nonce, _NONCE_BYTES)
-                _decode(slot.wrapped, KEY_BYTES + 16)
-                if isinstance(slot, PassphraseSlot):
-                    _decode(slot.salt, _SALT_BYTES)
-            return cls(VaultId(file.vault), file.epoch, slots, _decode(file.mac, 32))
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise KeyslotsDamaged(f"{described} is damaged: it doesn't parse as key slots.", hint=mend) from error
+        return cls._of(SlotFile.parse(data, described=described, mend=mend))
 
     @classmethod
     def first(cls, master: MasterKey, passphrase: str, cost: KdfCost) -> "Keyslots":
         """The slots of a new vault: one passphrase."""
-        return cls._sealed(master, 1, (_wrap_passphrase(master, passphrase, cost),))
+        return cls._signed(master, 1, (passphrase_slot(master, passphrase, cost),))
 
-    def open_with_passphrase(self, passphrase: str) -> MasterKey:
-        """The master key, by any passphrase slot.
+    # Opening
+
+    def open_with_passphrase(self, passphrase: str, *, only: str = "") -> Opening:
+        """Open by any passphrase slot, or by the one whose id is `only`.
 
         Raises:
             WrongPassphrase: no slot opens with it.
-            KeyslotsDamaged: a slot opened, but the file isn't the one this vault wrote.
+            KeyslotsDamaged: a slot opened, but it or the file isn't what this vault wrote.
         """
-        for slot in self.slots:
-            if isinstance(slot, PassphraseSlot):
-                kek = stretch(passphrase, _decode(slot.salt, _SALT_BYTES), slot.cost)
-                if master := self._unwrap(slot, kek):
-                    return master
-        if not any(isinstance(slot, PassphraseSlot) for slot in self.slots):
+        slots = [s for s in self._chosen(only) if isinstance(s, PassphraseSlot | SymmetricPassphraseSlot)]
+        for slot in slots:
+            secret = stretch(passphrase, decode(slot.salt, SALT_BYTES), slot.cost)
+            if opening := self._opened(slot, secret):
+                return opening
+        if not slots:
             raise WrongPassphrase("This vault has no passphrase slot.")
         raise WrongPassphrase(
             "The passphrase is wrong.",
@@ -178,28 +128,28 @@ class Keyslots:
             f"keyslots.json{BACKUP_SUFFIX} beside it.",
         )
 
-    def open_with_keychain(self, keychain: Keychain) -> MasterKey:
-        """The master key, by the keychain slot.
+    def open_with_keychain(self, keychain: Keychain, *, only: str = "") -> Opening:
+        """Open by a keychain slot, or by the one whose id is `only`.
 
         Raises:
             NoKeychain: this vault has no keychain slot, or the keychain doesn't hold its key.
-            KeychainError: the keychain refused.
-            KeyslotsDamaged: the slot's secret is there but doesn't open it.
+            KeychainError: the keychain refused, or what it holds opens no slot.
+            KeyslotsDamaged: as above.
         """
         found = False
-        for slot in self.slots:
-            if not isinstance(slot, KeychainSlot):
+        for slot in self._chosen(only):
+            if not isinstance(slot, KeychainSlot | SymmetricKeychainSlot):
                 continue
-            secret = keychain.get(slot.account)
-            if secret is None:
+            kept = keychain.get(slot.account)
+            if kept is None:
                 continue
             found = True
             try:
-                kek = _decode(secret, KEY_BYTES)
+                secret = decode(kept, KEY_BYTES)
             except ValueError:
                 continue
-            if master := self._unwrap(slot, kek):
-                return master
+            if opening := self._opened(slot, secret):
+                return opening
         if found:
             raise KeychainError(
                 "The key in the keychain doesn't open this vault.",
@@ -207,30 +157,145 @@ class Keyslots:
             )
         raise NoKeychain("The keychain holds no key for this vault.", hint="Use the passphrase.")
 
+    def open_with_shares(self, shares: list[str], *, only: str = "") -> Opening:
+        """Open by recovery shares, as they were typed.
+
+        Raises:
+            RecoveryRefused: a share is mistyped, of another set, or given twice, or more are needed; the message
+                names the share by its place in `shares`, from 1.
+            KeyslotsDamaged: as above.
+        """
+        slots = [slot for slot in self._chosen(only) if isinstance(slot, RecoverySlot)]
+        if not slots:
+            raise RecoveryRefused("This vault has no recovery slot.", hint="Open it another way.")
+        slot, secret = combine(shares, slots, self.vault_id)
+        if opening := self._opened(slot, secret):
+            return opening
+        raise KeyslotsDamaged(f"The recovery slot {slot.id} doesn't open with its own shares.", hint=_COMPARE)
+
+    def open_with_hardware(self, token: Token, *, only: str = "") -> Opening:
+        """Open by a token, its PIN in hand.
+
+        Raises:
+            HardwareError: the token isn't plugged in, its PIN is wrong, it refuses, or holds no key of this vault.
+            KeyslotsDamaged: as above.
+        """
+        for slot in self._chosen(only):
+            if not isinstance(slot, HardwareSlot) or slot.token != token.label:
+                continue
+            sealed = SealedSecret(slot.serial, slot.mechanism, decode(slot.nonce), decode(slot.secret))
+            secret = token.unseal(slot.key, sealed)
+            if secret is not None and (opening := self._opened(slot, secret)):
+                return opening
+        raise HardwareError(f"The token {token.label} holds no key that opens this vault.")
+
+    # What it says
+
     @property
     def has_keychain(self) -> bool:
         """Whether one of the slots is a keychain slot."""
-        return any(isinstance(slot, KeychainSlot) for slot in self.slots)
+        return any(isinstance(slot, KeychainSlot | SymmetricKeychainSlot) for slot in self.slots)
 
-    def with_keychain(self, master: MasterKey, keychain: Keychain) -> "Keyslots":
-        """These slots and one more, whose key is put into the keychain and read back.
+    @property
+    def not_rotatable(self) -> tuple[SymmetricSlot, ...]:
+        """The slots that a new master key can't be put into before they are opened once."""
+        return tuple(slot for slot in self.slots if isinstance(slot, SymmetricSlot))
+
+    def slot(self, slot_id: str) -> Slot:
+        """One slot.
 
         Raises:
-            KeychainError: the keychain didn't keep it.
-            VaultError: the file is full of slots.
+            NotFound: none has this id.
         """
-        if len(self.slots) >= _MAX_SLOTS:
-            raise VaultError(f"This vault has {_MAX_SLOTS} slots already, and no file holds more.")
-        slot_id = secrets.token_hex(4)
-        account = f"vault {self.vault_id[:12]} slot {slot_id}"
-        kek = secrets.token_bytes(KEY_BYTES)
-        keychain.set(account, _encode(kek))
-        if keychain.get(account) != _encode(kek):
-            keychain.delete(account)
-            raise KeychainError("The keychain did not keep what it was given.", hint="Use the passphrase.")
-        nonce = os.urandom(_NONCE_BYTES)
-        slot = KeychainSlot(id=slot_id, created=int(time.time()), nonce=_encode(nonce), wrapped="", account=account)
-        return self._sealed(master, self.epoch + 1, (*self.slots, _wrap(master, kek, slot)))
+        for slot in self.slots:
+            if slot.id == slot_id:
+                return slot
+        raise NotFound(f"This vault has no slot {slot_id}.", hint="`claw vault slots` lists them.")
+
+    def prove(self, master: MasterKey) -> None:
+        """Check that these are the slots that the holder of the master key wrote.
+
+        Raises:
+            KeyslotsDamaged: they are another vault's, or somebody else changed them.
+        """
+        if self.vault_id != master.vault_id:
+            raise KeyslotsDamaged("keyslots.json belongs to another vault.", hint=_COMPARE)
+        if not hmac.compare_digest(self._mac, master.authenticate("keyslots", self._file(b"").encoded())):
+            raise KeyslotsDamaged("keyslots.json was changed by something else than this vault.", hint=_COMPARE)
+
+    # Changing. Each proves the old file first, or we would vouch for what somebody else put there.
+
+    def with_slot(self, master: MasterKey, slot: RotatableSlot) -> "Keyslots":
+        """These slots and one more.
+
+        Raises:
+            VaultError: the file is full of slots.
+            KeyslotsDamaged: the slots aren't those that the holder of the master key wrote.
+        """
+        self.check_room()
+        return self._changed(master, (*self.slots, slot))
+
+    def with_keychain(self, master: MasterKey, keychain: Keychain) -> "Keyslots":
+        """These slots and one more, whose secret is put into the keychain; errors as above, or `KeychainError`."""
+        self.check_room()
+        return self.with_slot(master, keychain_slot(master, keychain))
+
+    def with_upgraded(self, master: MasterKey, slot: RotatableSlot) -> "Keyslots":
+        """These slots with one in the place of that of version 1 which has its id; errors as above."""
+        others = (other for other in self.slots if other.id != slot.id)
+        return self._changed(master, (*others, slot))
+
+    def without(self, master: MasterKey, slot_id: str) -> "Keyslots":
+        """These slots but for one.
+
+        Raises:
+            NotFound: there is no such slot.
+            LastSlot: the keychain alone would remain, or nothing.
+            KeyslotsDamaged: as above.
+        """
+        self.check_removable(slot_id)
+        return self._changed(master, tuple(slot for slot in self.slots if slot.id != slot_id))
+
+    def check_removable(self, slot_id: str) -> None:
+        """Check that a slot may go: errors as in `without`, which checks it as well."""
+        gone = self.slot(slot_id)
+        left = (slot for slot in self.slots if slot is not gone)
+        if all(isinstance(slot, KeychainSlot | SymmetricKeychainSlot) for slot in left):
+            raise LastSlot(
+                f"The {kind_of(gone)} slot {slot_id} is the last way in that doesn't need the desktop's keychain.",
+                hint="A keychain changes with the desktop, and then nothing would open the vault. Add another way "
+                "first: claw vault slots add passphrase, recovery or hardware.",
+            )
+
+    def rewrapped(self, master: MasterKey, new: MasterKey) -> "Keyslots":
+        """These slots with a new master key in each, opened as before.
+
+        Args:
+            master: The key of today.
+            new: The key of tomorrow, of the same vault.
+
+        Raises:
+            VaultError: a slot is still of version 1.
+            KeyslotsDamaged: as above.
+        """
+        if locked := self.not_rotatable:
+            named = ", ".join(f"{kind_of(slot)} {slot.id}" for slot in locked)
+            raise VaultError(
+                f"These slots can't take a new key before they are opened once: {named}.",
+                hint="Open the vault by each of them, run `claw vault slots upgrade`, or remove them.",
+            )
+        self.prove(master)
+        rotatable = (slot for slot in self.slots if isinstance(slot, RotatableSlot))
+        return self._signed(new, self.epoch + 1, tuple(rewrap(master, new, slot) for slot in rotatable))
+
+    def check_room(self) -> None:
+        """Check that one more slot fits; before its secret is made anywhere.
+
+        Raises:
+            VaultError: it doesn't.
+        """
+        if len(self.slots) >= MAX_SLOTS:
+            raise VaultError(f"This vault has {MAX_SLOTS} slots already, and no file holds more.")
 
     def write(self, path: Path) -> None:
         """Write the file, then its backup copy; both atomically.
@@ -238,78 +303,33 @@ class Keyslots:
         Raises:
             VaultError: neither or only the first could be written; the old file or the new one is whole.
         """
-        data = self._encoded(self._mac)
-        replace_file(path, data)
-        replace_file(path.with_name(path.name + BACKUP_SUFFIX), data)
+        self._file(self._mac).write(path)
 
     @classmethod
-    def _sealed(cls, master: MasterKey, epoch: int, slots: tuple[Slot, ...]) -> "Keyslots":
+    def _of(cls, file: SlotFile) -> "Keyslots":
+        return cls(file.vault_id, file.epoch, file.slots, file.mac, file.version)
+
+    @classmethod
+    def _signed(cls, master: MasterKey, epoch: int, slots: tuple[Slot, ...]) -> "Keyslots":
         draft = cls(master.vault_id, epoch, slots, b"")
-        return cls(master.vault_id, epoch, slots, master.authenticate("keyslots", draft._encoded(b"")))
+        return cls(master.vault_id, epoch, slots, master.authenticate("keyslots", draft._file(b"").encoded()))
 
-    def _encoded(self, mac: bytes) -> bytes:
-        file = _File(_FORMAT, VERSION, self.vault_id, self.epoch, list(self.slots), _encode(mac))
-        return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
-
-    def _unwrap(self, slot: Slot, kek: bytes) -> MasterKey | None:
-        try:
-            secret = AESGCM(kek).decrypt(
-                _decode(slot.nonce, _NONCE_BYTES),
-                _decode(slot.wrapped, KEY_BYTES + 16),
-                _binding(self.vault_id, slot),
-            )
-        except InvalidTag:
-            return None
-        master = MasterKey(secret, self.vault_id)
+    def _changed(self, master: MasterKey, slots: tuple[Slot, ...]) -> "Keyslots":
         self.prove(master)
-        return master
+        return self._signed(master, self.epoch + 1, slots)
 
-    def prove(self, master: MasterKey) -> None:
-        """Check that these are the slots that the holder of the master key wrote.
+    def _file(self, mac: bytes) -> SlotFile:
+        return SlotFile(self.version, self.vault_id, self.epoch, self.slots, mac)
 
-        Raises:
-            KeyslotsDamaged: somebody else changed them.
-        """
-        if not hmac.compare_digest(self._mac, master.authenticate("keyslots", self._encoded(b""))):
-            raise KeyslotsDamaged(
-                "keyslots.json was changed by something else than this vault.",
-                hint=f"Compare it with keyslots.json{BACKUP_SUFFIX} beside it, and put the good copy back.",
-            )
+    def _chosen(self, only: str) -> tuple[Slot, ...]:
+        return (self.slot(only),) if only else self.slots
 
-
-def _wrap_passphrase(master: MasterKey, passphrase: str, cost: KdfCost) -> PassphraseSlot:
-    if not passphrase:
-        raise VaultError("A passphrase can't be empty.")
-    salt = os.urandom(_SALT_BYTES)
-    slot = PassphraseSlot(
-        id=secrets.token_hex(4),
-        created=int(time.time()),
-        nonce=_encode(os.urandom(_NONCE_BYTES)),
-        wrapped="",
-        salt=_encode(salt),
-        cost=cost,
-    )
-    return _wrap(master, stretch(passphrase, salt, cost), slot)
-
-
-def _wrap(master: MasterKey, kek: bytes, slot: SlotKind) -> SlotKind:
-    wrapped = AESGCM(kek).encrypt(
-        _decode(slot.nonce, _NONCE_BYTES), master.expose(), _binding(master.vault_id, slot)
-    )
-    return msgspec.structs.replace(slot, wrapped=_encode(wrapped))
-
-
-def _binding(vault_id: VaultId, slot: Slot) -> bytes:
-    """Associated data: everything the slot says of itself, and the vault it opens."""
-    return msgspec.json.encode([_FORMAT, VERSION, vault_id, msgspec.structs.replace(slot, wrapped="")])
-
-
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _decode(text: str, length: int) -> bytes:
-    data = base64.b64decode(text, validate=True)
-    if len(data) != length:
-        raise ValueError(f"{length} bytes were expected, not {len(data)}")
-    return data
+    def _opened(self, slot: Slot, secret: bytes) -> Opening | None:
+        if isinstance(slot, RotatableSlot):
+            if master := unwrap(self.vault_id, secret, slot):
+                self.prove(master)
+                return Opening(master, slot)
+        elif master := unwrap_symmetric(self.vault_id, secret, slot):
+            self.prove(master)
+            return Opening(master, slot, modernized(master, secret, slot))
+        return None

@@ -16,13 +16,14 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from vault.descriptors import Descriptors
 from vault.errors import DatabaseDamaged
 
 __all__ = ["PAGE_BYTES", "Pages", "WalPosition"]
 
 PAGE_BYTES = 4096
 _VERSION_BYTES = 80  # 16 of IV and 64 of HMAC-SHA512, at the end of each page
-_FRAME_HEADER = struct.Struct(">IIII")  # page, pages of the database after a commit or 0, salts
+_FRAME_HEADER = struct.Struct(">II")  # page, and pages of the database after a commit or 0
 _WAL_HEADER_BYTES, _FRAME_BYTES = 32, 24 + PAGE_BYTES
 _INDEX_HEADER = struct.Struct("=16xII8x8s")  # of the wal-index: newest frame, pages of the database, salts
 _PLAINTEXT_MAGIC = b"SQLite format 3\x00"
@@ -47,28 +48,35 @@ class WalPosition(NamedTuple):
 class Pages:
     """The pages of one database, as they lie in its file and its write-ahead log.
 
-    A process that closes any descriptor of a file loses all its POSIX locks on it, SQLite's included. So the
-    descriptors are kept until `close`, which must come after the database's connection was closed.
-
     Args:
         path: The database.
         key: 32 bytes, for the multiset hash.
+        descriptors: To read the files with.
     """
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes, descriptors: Descriptors) -> None:
         self._path = path
         self._key = key
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptors = descriptors
+        self._file = descriptors.open(path)
         self._wal = -1
         self._index = -1
         self._sum = 0
-        self._newer: dict[int, int] = {}
+        self._newer: dict[int, int] = {}  # what the frames up to `position` hold
         self.position = WalPosition(bytes(8), 0, 0)
 
     @property
     def fingerprint(self) -> bytes:
         """The sum at `position`, 32 bytes."""
         return self._sum.to_bytes(32, "big")
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file is still the one that lies at its path."""
+        try:
+            return os.path.samestat(os.fstat(self._file), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     @property
     def encrypted(self) -> bool:
@@ -78,62 +86,73 @@ class Pages:
     def current(self) -> WalPosition:
         """What is in effect now, as SQLite's wal-index says; the caller keeps writers away.
 
-        Only while a connection of this process has read from the database.
+        Only after a connection of this process has read from the database: it mends the index after a crash.
         """
         if self._index < 0:
             try:
-                self._index = os.open(f"{self._path}-shm", os.O_RDONLY | os.O_CLOEXEC)
-                self._wal = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                self._wal = self._descriptors.open(self._path.with_name(f"{self._path.name}-wal"))
+                self._index = self._descriptors.open(self._path.with_name(f"{self._path.name}-shm"))
             except FileNotFoundError:
-                return WalPosition(bytes(8), 0, os.fstat(self._file).st_size // PAGE_BYTES)
+                return WalPosition(bytes(8), 0, self._file_pages())
         header = os.pread(self._index, _INDEX_HEADER.size, 0)
         if len(header) < _INDEX_HEADER.size:
             raise DatabaseDamaged(f"The shared memory of {self._path} is cut off.", hint="Start again.")
         frames, pages, salts = _INDEX_HEADER.unpack(header)
-        if not frames:
-            return WalPosition(salts, 0, os.fstat(self._file).st_size // PAGE_BYTES)
-        return WalPosition(salts, frames, pages)
+        return WalPosition(salts, frames, pages if frames else self._file_pages())
 
-    def scan(self, position: WalPosition) -> bool:
+    def scan(self, moment: WalPosition) -> bool:
         """Compute the fingerprint of an earlier moment from the files; whether they still reach back to it.
 
         Args:
-            position: The moment: pages in its frames count as they are there, the others as in the file.
+            moment: Pages in its frames count as they are there, the others as in the file.
         """
         now = self.current()
         frames = 0  # where the log is another one, that one was folded into the file
-        if position.salts == now.salts:
-            if position.frames > now.frames:
+        if moment.salts == now.salts:
+            if moment.frames > now.frames:
                 return False
-            frames = position.frames
-        self._newer = self._frames(0, frames, position.pages)
-        total = sum(self._newer.values()) + self._file_sum(position.pages, self._newer)
-        self._sum = total % _MODULUS
-        self.position = WalPosition(now.salts, frames, position.pages)
+            frames = moment.frames
+        if not now.frames and now.pages != moment.pages:
+            return False
+        self._newer, _ = self._frames(0, frames, moment.pages)
+        self._sum = (sum(self._newer.values()) + self._file_sum(moment.pages, self._newer)) % _MODULUS
+        self.position = WalPosition(now.salts, frames, moment.pages)
         return True
 
-    def follow(self) -> None:
-        """Bring the fingerprint up to date with what was committed since `position`."""
-        now = self.current()
-        known = self.position
-        if now.salts != known.salts:  # a new log was begun; what the old one held is in the file
-            known = WalPosition(now.salts, 0, known.pages)
-            self._newer = {}
-        changed = self._frames(known.frames, now.frames, now.pages)
-        for page, value in changed.items():
-            self._sum += value - self._value_before(page, known.pages)
-        for page in range(now.pages + 1, known.pages + 1):  # the database became shorter
-            self._sum -= self._value_before(page, known.pages)
-        self._sum %= _MODULUS
-        self._newer.update(changed)
-        self.position = now
+    def advance(self, moment: WalPosition) -> bool:
+        """Bring the fingerprint up to a later moment; whether that one is of the log in effect.
 
-    def close(self) -> None:
-        """Close the descriptors; after the connection."""
-        for descriptor in (self._file, self._wal, self._index):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._wal = self._index = -1
+        Faster than `scan`, and right unless another process folded frames into the file that this one hadn't seen.
+        """
+        now = self.current()
+        known = self._known(now)
+        if moment.salts != now.salts or not known.frames <= moment.frames <= now.frames:
+            return False
+        self._advance(known, moment)
+        return True
+
+    def follow(self) -> int:
+        """Bring the fingerprint up to date; how many transactions were committed since `position`."""
+        now = self.current()
+        return self._advance(self._known(now), now)
+
+    def _known(self, now: WalPosition) -> WalPosition:
+        if now.salts != self.position.salts:  # a new log was begun; what the old one held is in the file
+            self._newer = {}
+            return WalPosition(now.salts, 0, self.position.pages)
+        return self.position
+
+    def _advance(self, known: WalPosition, moment: WalPosition) -> int:
+        changed, commits = self._frames(known.frames, moment.frames, moment.pages)
+        total = self._sum
+        for page, value in changed.items():
+            total += value - self._value_before(page, known.pages)
+        for page in range(moment.pages + 1, known.pages + 1):  # the database became shorter
+            total -= self._value_before(page, known.pages)
+        self._sum = total % _MODULUS
+        self._newer.update(changed)
+        self.position = moment
+        return commits
 
     def _value_before(self, page: int, pages: int) -> int:
         if page > pages:
@@ -142,19 +161,24 @@ class Pages:
             return self._newer[page]
         return self._value(page, os.pread(self._file, _VERSION_BYTES, page * PAGE_BYTES - _VERSION_BYTES))
 
-    def _frames(self, after: int, until: int, pages: int) -> dict[int, int]:
-        """The newest version of each page in the frames `after + 1` to `until`."""
+    def _frames(self, after: int, until: int, pages: int) -> tuple[dict[int, int], int]:
+        """The newest version of each page in the frames `after + 1` to `until`, and how many commits they hold."""
         versions: dict[int, bytes] = {}
+        commits = 0
         while after < until:
             count = min(until - after, _SCAN_PAGES)
             chunk = os.pread(self._wal, count * _FRAME_BYTES, _WAL_HEADER_BYTES + after * _FRAME_BYTES)
             if len(chunk) < count * _FRAME_BYTES:
                 break  # cut off: the fingerprint won't fit
             for start in range(0, len(chunk), _FRAME_BYTES):
-                page = _FRAME_HEADER.unpack_from(chunk, start)[0]
+                page, committed = _FRAME_HEADER.unpack_from(chunk, start)
                 versions[page] = chunk[start + _FRAME_BYTES - _VERSION_BYTES : start + _FRAME_BYTES]
+                commits += committed > 0
             after += count
-        return {page: self._value(page, version) for page, version in versions.items() if page <= pages}
+        return {page: self._value(page, version) for page, version in versions.items() if page <= pages}, commits
+
+    def _file_pages(self) -> int:
+        return -(-os.fstat(self._file).st_size // PAGE_BYTES)
 
     def _file_sum(self, pages: int, overlay: dict[int, int]) -> int:
         total = 0
@@ -167,5 +191,7 @@ class Pages:
         return total
 
     def _value(self, page: int, version: bytes) -> int:
+        if not version.strip(b"\0"):
+            return 0  # never written, like the page at 1 GiB that SQLite leaves out: a hole, or beyond the end
         data = page.to_bytes(4, "big") + version
         return int.from_bytes(hashlib.blake2b(data, digest_size=32, key=self._key).digest(), "big")

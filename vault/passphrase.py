@@ -1,4 +1,7 @@
-"""Passphrases: where they come from without a terminal, and how a key is made of one (Argon2id, RFC 9106)."""
+"""Passphrases: where they come from without a terminal, and how a key is made of one (Argon2id, RFC 9106).
+
+The PIN of a hardware token comes from the same kind of file.
+"""
 
 import os
 import stat
@@ -13,7 +16,15 @@ from msgspec import Meta
 from vault.errors import PassphraseFileRefused, VaultError
 from vault.keys import KEY_BYTES
 
-__all__ = ["DEFAULT_COST", "MIN_LENGTH", "KdfCost", "read_passphrase_file", "stretch"]
+__all__ = [
+    "DEFAULT_COST",
+    "MIN_LENGTH",
+    "KdfCost",
+    "check_length",
+    "read_passphrase_file",
+    "read_pin_file",
+    "stretch",
+]
 
 MIN_LENGTH = 8
 """Shortest passphrase accepted for a new slot, in characters."""
@@ -40,6 +51,16 @@ class KdfCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 DEFAULT_COST = KdfCost(memory_kib=256 * 1024, iterations=3, lanes=4)
 """256 MiB and three passes: about a second on a laptop, and as long for each guess of a thief's."""
+
+
+def check_length(passphrase: str) -> None:
+    """Check that a passphrase may open a vault.
+
+    Raises:
+        VaultError: it is too short.
+    """
+    if len(passphrase) < MIN_LENGTH:
+        raise VaultError(f"A passphrase needs at least {MIN_LENGTH} characters; a few random words are best.")
 
 
 def stretch(passphrase: str, salt: bytes, cost: KdfCost) -> bytes:
@@ -73,30 +94,39 @@ def read_passphrase_file(path: Path) -> str:
         PassphraseFileRefused: the file is missing, not a plain file, not ours, open to group or others, empty,
             too large, or not UTF-8.
     """
+    return _read_private(path, "passphrase")
+
+
+def read_pin_file(path: Path) -> str:
+    """The PIN of a hardware token in a file; errors as above."""
+    return _read_private(path, "PIN")
+
+
+def _read_private(path: Path, what: str) -> str:
     mend = f"chmod 600 {path}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise PassphraseFileRefused(f"The passphrase file {path} can't be read: {error.strerror}.") from error
+        raise PassphraseFileRefused(f"The {what} file {path} can't be read: {error.strerror}.") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PassphraseFileRefused(f"The passphrase file {path} is not a plain file.")
+            raise PassphraseFileRefused(f"The {what} file {path} is not a plain file.")
         if status.st_uid != os.geteuid():
-            raise PassphraseFileRefused(f"The passphrase file {path} belongs to another user.")
+            raise PassphraseFileRefused(f"The {what} file {path} belongs to another user.")
         if status.st_mode & 0o077:
-            raise PassphraseFileRefused(f"The passphrase file {path} can be read by others.", hint=mend)
+            raise PassphraseFileRefused(f"The {what} file {path} can be read by others.", hint=mend)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(_MAX_FILE_BYTES + 1)
     finally:
         os.close(descriptor)
     if len(data) > _MAX_FILE_BYTES:
-        raise PassphraseFileRefused(f"The passphrase file {path} is larger than {_MAX_FILE_BYTES} bytes.")
+        raise PassphraseFileRefused(f"The {what} file {path} is larger than {_MAX_FILE_BYTES} bytes.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise PassphraseFileRefused(f"The passphrase file {path} is not UTF-8 text.") from None
-    passphrase = text.removesuffix("\n").removesuffix("\r")
-    if not passphrase:
-        raise PassphraseFileRefused(f"The passphrase file {path} is empty.")
-    return passphrase
+        raise PassphraseFileRefused(f"The {what} file {path} is not UTF-8 text.") from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise PassphraseFileRefused(f"The {what} file {path} is empty.")
+    return secret

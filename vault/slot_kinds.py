@@ -15,17 +15,23 @@ from vault.keys import KEY_BYTES
 from vault.passphrase import KdfCost
 
 __all__ = [
+    "CHECK_BYTES",
+    "HELD_BYTES",
+    "MOST_SHARES",
     "NONCE_BYTES",
     "SALT_BYTES",
     "SEALED_BYTES",
+    "TAG_BYTES",
+    "WRAPPED_BYTES",
+    "AnyRotatable",
     "Base64",
     "HardwareSlot",
     "KeychainSlot",
+    "Mechanism",
     "PassphraseSlot",
     "RecoverySlot",
-    "SealedSlot",
+    "RotatableSlot",
     "Slot",
-    "SlotForm",
     "SymmetricKeychainSlot",
     "SymmetricPassphraseSlot",
     "SymmetricSlot",
@@ -40,10 +46,17 @@ SALT_BYTES = 16
 TAG_BYTES = 32
 CHECK_BYTES = 8
 _GCM_TAG_BYTES = 16
-SEALED_BYTES = KEY_BYTES + KEY_BYTES + _GCM_TAG_BYTES
-"""An encapsulated X25519 key, the master key, and the tag of AES-GCM."""
-HELD_BYTES = NONCE_BYTES + KEY_BYTES + _GCM_TAG_BYTES
+WRAPPED_BYTES = KEY_BYTES + _GCM_TAG_BYTES
+"""A key under AES-GCM, with its tag."""
+SEALED_BYTES = KEY_BYTES + WRAPPED_BYTES
+"""An encapsulated X25519 key, and the master key under AES-GCM."""
+HELD_BYTES = NONCE_BYTES + WRAPPED_BYTES
+"""A nonce, and a key under AES-GCM."""
 MOST_SHARES = 16
+"""SLIP-39 counts no further."""
+
+Mechanism = Literal["aes-gcm", "rsa-oaep"]
+"""How a key on a token encrypts the slot's secret."""
 
 Base64 = Annotated[str, Meta(max_length=4096)]
 _Timestamp = Annotated[int, Meta(ge=0)]
@@ -52,7 +65,7 @@ _Label = Annotated[str, Meta(min_length=1, max_length=64)]
 _Count = Annotated[int, Meta(ge=1, le=MOST_SHARES)]
 
 
-class SealedSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class _Rotatable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """What every slot of today has.
 
     Attributes:
@@ -72,20 +85,20 @@ class SealedSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     tag: Base64
 
 
-class PassphraseSlot(SealedSlot, frozen=True, tag="passphrase"):
+class PassphraseSlot(_Rotatable, frozen=True, tag="passphrase"):
     """Opened by a passphrase, stretched with the salt and cost stored here."""
 
     salt: Base64
     cost: KdfCost
 
 
-class KeychainSlot(SealedSlot, frozen=True, tag="keychain"):
+class KeychainSlot(_Rotatable, frozen=True, tag="keychain"):
     """Opened by the secret that the OS keychain keeps under `account`."""
 
     account: Annotated[str, Meta(max_length=200)]
 
 
-class RecoverySlot(SealedSlot, frozen=True, tag="recovery"):
+class RecoverySlot(_Rotatable, frozen=True, tag="recovery"):
     """Opened by any `threshold` of `shares` SLIP-39 shares.
 
     Attributes:
@@ -105,7 +118,7 @@ class RecoverySlot(SealedSlot, frozen=True, tag="recovery"):
             raise ValueError("no set needs more shares than it has")
 
 
-class HardwareSlot(SealedSlot, frozen=True, tag="hardware"):
+class HardwareSlot(_Rotatable, frozen=True, tag="hardware"):
     """Opened by a secret that a key on a PKCS#11 token decrypts.
 
     Attributes:
@@ -120,12 +133,12 @@ class HardwareSlot(SealedSlot, frozen=True, tag="hardware"):
     token: _Label
     serial: Annotated[str, Meta(max_length=64)]
     key: _Label
-    mechanism: Literal["aes-gcm", "rsa-oaep"]
+    mechanism: Mechanism
     nonce: Base64
     secret: Base64
 
 
-class SymmetricSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class _Symmetric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """What every slot of version 1 has: the master key, wrapped with AES-256-GCM under the slot's secret."""
 
     id: _Id
@@ -134,24 +147,25 @@ class SymmetricSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     wrapped: Base64
 
 
-class SymmetricPassphraseSlot(SymmetricSlot, frozen=True, tag="passphrase"):
+class SymmetricPassphraseSlot(_Symmetric, frozen=True, tag="passphrase"):
     """A passphrase slot of version 1."""
 
     salt: Base64
     cost: KdfCost
 
 
-class SymmetricKeychainSlot(SymmetricSlot, frozen=True, tag="keychain"):
+class SymmetricKeychainSlot(_Symmetric, frozen=True, tag="keychain"):
     """A keychain slot of version 1."""
 
     account: Annotated[str, Meta(max_length=200)]
 
 
-SlotForm = PassphraseSlot | KeychainSlot | RecoverySlot | HardwareSlot
+RotatableSlot = PassphraseSlot | KeychainSlot | RecoverySlot | HardwareSlot
 """A slot of today."""
-SymmetricForm = SymmetricPassphraseSlot | SymmetricKeychainSlot
-Slot = SlotForm | SymmetricForm
-AnySlot = TypeVar("AnySlot", bound=SealedSlot | SymmetricSlot)
+SymmetricSlot = SymmetricPassphraseSlot | SymmetricKeychainSlot
+"""A slot of version 1."""
+Slot = RotatableSlot | SymmetricSlot
+AnyRotatable = TypeVar("AnyRotatable", bound=RotatableSlot)
 
 
 def kind_of(slot: Slot) -> str:
@@ -167,7 +181,7 @@ def check_lengths(slot: Slot) -> None:
     """
     if isinstance(slot, SymmetricSlot):
         decode(slot.nonce, NONCE_BYTES)
-        decode(slot.wrapped, KEY_BYTES + _GCM_TAG_BYTES)
+        decode(slot.wrapped, WRAPPED_BYTES)
     else:
         for text, length in (
             (slot.public, KEY_BYTES),
@@ -183,9 +197,7 @@ def check_lengths(slot: Slot) -> None:
     elif isinstance(slot, HardwareSlot):
         gcm = slot.mechanism == "aes-gcm"
         decode(slot.nonce, NONCE_BYTES if gcm else 0)
-        secret = base64.b64decode(slot.secret, validate=True)
-        if gcm and len(secret) != KEY_BYTES + _GCM_TAG_BYTES:
-            raise ValueError("the secret that the token encrypted has another length")
+        decode(slot.secret, WRAPPED_BYTES if gcm else None)
 
 
 def encode(data: bytes) -> str:
@@ -193,13 +205,13 @@ def encode(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def decode(text: str, length: int) -> bytes:
+def decode(text: str, length: int | None = None) -> bytes:
     """The bytes that base64 stands for.
 
     Raises:
         ValueError: it isn't base64, or stands for another number of bytes.
     """
     data = base64.b64decode(text, validate=True)
-    if len(data) != length:
+    if length is not None and len(data) != length:
         raise ValueError(f"{length} bytes were expected, not {len(data)}")
     return data

@@ -5,6 +5,7 @@ import errno
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +14,27 @@ from typing import TYPE_CHECKING
 from vault.conversations import Conversations
 from vault.database import Database
 from vault.durable import make_private_folder, storage_error, sync_folder
-from vault.errors import KeychainError, KeyslotsDamaged, VaultError, VaultExists
+from vault.errors import KeychainError, VaultError, VaultExists
 from vault.fields import FieldCipher
+from vault.guard import Newest
 from vault.home import Home
 from vault.keychain import Keychain
 from vault.keys import MasterKey, new_vault_id
-from vault.keyslots import KeychainSlot, Keyslots
+from vault.keyslots import Keyslots, Opening
+from vault.mirror import Mirror
+from vault.lock import LockLatch, LockLimits, LockWatch
 from vault.model_store import ModelStore
 from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
+from vault.slot_changes import SlotChanges, settle
+from vault.slot_kinds import KeychainSlot, kind_of
+from vault.swap import Presence
 
 if TYPE_CHECKING:
+    from vault.erasure import Erasure
+    from vault.holder import Held
     from vault.log.transparency import TransparencyLog
+    from vault.notifications import Notifications
+    from vault.retention import Retention
 
 __all__ = ["Vault"]
 
@@ -38,20 +49,43 @@ class Vault:
         home: Where it lies.
         conversations: Sessions and messages.
         models: Registered models.
-        opened_by: The kind of slot that opened it: `"passphrase"`, `"keychain"` or `"new"`.
+        opened_by: The kind of slot that opened it, or `"new"`, or `"rotation"`.
+        slot_id: The slot that opened it; empty when none did.
+        watch: Locks it when the person says so, and when else it is told to.
     """
 
-    def __init__(self, home: Home, master: MasterKey, database: Database, opened_by: str) -> None:
+    def __init__(
+        self,
+        home: Home,
+        master: MasterKey,
+        database: Database,
+        opened_by: str,
+        presence: Presence,
+        mirror: Mirror | None = None,
+        mirrored: Newest | None = None,
+    ) -> None:
+        self._mirror = mirror
+        self._mirrored = mirrored
         self.home = home
         self.opened_by = opened_by
+        self.slot_id = ""
         self.conversations = Conversations(database)
         self.models = ModelStore(database)
         self._master = master
         self._database = database
+        self._presence = presence
+        self.watch = LockWatch(LockLatch(home.data), lambda: database.uses, self._lock)
+        self.watch.start()
 
     @classmethod
     def create(
-        cls, home: Home, passphrase: str, *, keychain: Keychain | None = None, cost: KdfCost = DEFAULT_COST
+        cls,
+        home: Home,
+        passphrase: str,
+        *,
+        keychain: Keychain | None = None,
+        cost: KdfCost = DEFAULT_COST,
+        fill: Callable[[Database], object] = lambda _database: None,
     ) -> "Vault":
         """Make a new vault and open it.
 
@@ -62,6 +96,7 @@ class Vault:
             passphrase: For the passphrase slot; at least `MIN_LENGTH` characters.
             keychain: Where to put the key of a second slot, if anywhere.
             cost: Of the passphrase slot.
+            fill: Puts something into its database before it appears; when that fails, no vault was made.
 
         Raises:
             VaultExists: there is one already.
@@ -82,7 +117,11 @@ class Vault:
             if keychain is not None:
                 slots = slots.with_keychain(master, keychain)
             slots.write(staging / home.keyslots.name)
-            Database.create(staging / home.database.name, master.derive(_DATABASE_USE), _fields(master)).close()
+            database = Database.create(staging / home.database.name, master.derive(_DATABASE_USE), _fields(master))
+            try:
+                fill(database)
+            finally:
+                database.close()
             sync_folder(staging)
             try:
                 staging.rename(home.vault)
@@ -96,7 +135,7 @@ class Vault:
                 _take_back(keychain, slots)
             raise
         sync_folder(home.data)
-        return cls.open_with_master(home, master, "new")
+        return cls.open_with_master(home, master, "new", keychain=keychain)
 
     @classmethod
     def open_with_passphrase(cls, home: Home, passphrase: str) -> "Vault":
@@ -106,34 +145,65 @@ class Vault:
             NoVault, KeyslotsDamaged, VersionTooNew, WrongPassphrase: as `Keyslots` says.
             DatabaseDamaged, PlaintextDatabase: as `Database.open` says.
         """
-        return cls.open_with_master(
-            home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase), "passphrase"
-        )
+        return cls.open_by(home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase))
 
     @classmethod
     def open_with_keychain(cls, home: Home, keychain: Keychain) -> "Vault":
         """Open the vault with the key that the keychain holds; errors as above, or `KeychainError`."""
-        return cls.open_with_master(home, Keyslots.read(home.keyslots).open_with_keychain(keychain), "keychain")
+        return cls.open_by(home, Keyslots.read(home.keyslots).open_with_keychain(keychain), keychain=keychain)
 
     @classmethod
-    def open_with_master(cls, home: Home, master: MasterKey, opened_by: str, *, accept: bool = False) -> "Vault":
+    def open_by(
+        cls, home: Home, opening: Opening, *, keychain: Keychain | None = None, accept: bool = False
+    ) -> "Vault":
+        """Open the vault with what one of its slots gave; errors and arguments as in `open_with_master`."""
+        kind = kind_of(opening.slot)
+        vault = cls.open_with_master(home, opening.master, kind, keychain=keychain, accept=accept)
+        vault.slot_id = opening.slot.id
+        if not vault.alarm:
+            settle(home.keyslots, opening)
+        return vault
+
+    @classmethod
+    def open_with_master(
+        cls,
+        home: Home,
+        master: MasterKey,
+        opened_by: str,
+        *,
+        keychain: Keychain | None = None,
+        accept: bool = False,
+    ) -> "Vault":
         """Open the vault with its master key, which becomes the vault's to wipe.
 
         Args:
             home: Where it lies.
             master: The key.
             opened_by: What gave the key.
+            keychain: Where the rollback anchor is mirrored, if one answers.
             accept: Take the database as it lies there for the newest, whatever the rollback anchor says.
 
         Raises:
             DatabaseDamaged, PlaintextDatabase, VersionTooNew: as `Database.open` says; the key is wiped.
         """
+        mirror = Mirror.where_possible(keychain, master)
+        presence: Presence | None = None
         try:
-            database = Database.open(home.database, master.derive(_DATABASE_USE), _fields(master), accept=accept)
+            presence = Presence(home.vault)
+            mirrored = _remembered(mirror)
+            database = Database.open(
+                home.database,
+                master.derive(_DATABASE_USE),
+                _fields(master),
+                at_least=mirrored,
+                accept=accept,
+            )
         except BaseException:
+            if presence:
+                presence.close()
             master.wipe()
             raise
-        return cls(home, master, database, opened_by)
+        return cls(home, master, database, opened_by, presence, mirror, mirrored)
 
     @cached_property
     def log(self) -> "TransparencyLog":
@@ -142,34 +212,135 @@ class Vault:
 
         return TransparencyLog(self._database)
 
+    @cached_property
+    def retention(self) -> "Retention":
+        """How long what is kept, and letting go of it."""
+        from vault.retention import Retention
+
+        return Retention(self._database, self.home, lambda: self.log)
+
+    @cached_property
+    def erasure(self) -> "Erasure":
+        """Erasing on purpose."""
+        from vault.erasure import Erasure
+
+        return Erasure(self._database, lambda: self.log)
+
+    @cached_property
+    def notifications(self) -> "Notifications":
+        """What the person is to be told."""
+        from vault.notifications import Notifications
+
+        return Notifications(self._database)
+
+    def note_opening(self) -> None:
+        """Have the person told what was unusual about the opening: keys that failed before, a slot that is new."""
+        from vault.attempts import note_opening
+
+        if not self.alarm:
+            note_opening(self.home, self._database, self.opened_by, self.slot_id)
+
+    @property
+    def rotated_ms(self) -> int:
+        """When the keys were made, in milliseconds since 1970."""
+        row = self._database.read(lambda c: c.execute("SELECT rotated_ms FROM vault_state").fetchone())
+        return int(row[0]) if row else 0
+
+    @property
+    def database(self) -> Database:
+        """All of it, for what takes the vault along as a whole."""
+        return self._database
+
     @property
     def alarm(self) -> str:
         """What is wrong when the vault isn't the one that was last written, and opened for reading alone."""
         return self._database.alarm
 
-    def add_keychain(self, keychain: Keychain) -> None:
-        """Add a keychain slot.
+    @property
+    def slots(self) -> SlotChanges:
+        """The ways into the vault, to be listed and changed."""
+        from vault.slot_journal import VaultJournal
 
-        Raises:
-            KeychainError: the keychain did not keep the key; the slots are unchanged.
-            KeyslotsDamaged: the slots on disk aren't those that this vault wrote.
-        """
-        slots = Keyslots.read(self.home.keyslots)
-        if slots.vault_id != self._master.vault_id:
-            raise KeyslotsDamaged("keyslots.json belongs to another vault.")
-        slots.prove(self._master)  # or we would vouch for what somebody else put there
-        slots.with_keychain(self._master, keychain).write(self.home.keyslots)
+        return SlotChanges(self.home.keyslots, self._master, VaultJournal(self._database, self.log))
+
+    def accept(self) -> "Vault":
+        """Take the vault as it lies there for the newest; this one is closed, the one returned open for writing."""
+        from vault.acceptance import note_acceptance
+
+        finding, slot_id = self.alarm, self.slot_id
+        keychain = self._mirror.keychain if self._mirror else None
+        master = MasterKey(self._master.expose(), self._master.vault_id)
+        self.close()
+        accepted = Vault.open_with_master(self.home, master, self.opened_by, keychain=keychain, accept=True)
+        accepted.slot_id = slot_id
+        try:
+            note_acceptance(accepted, finding)
+        except BaseException:
+            accepted.close()
+            raise
+        return accepted
 
     def integrity_errors(self) -> list[str]:
         """What a check of every page of the database finds; empty when it is whole."""
         return self._database.integrity_errors()
 
-    def close(self) -> None:
-        """Close the database and wipe the key. Closing twice does nothing."""
+    def rotate(self, progress: Callable[[str], None] = lambda _step: None) -> MasterKey:
+        """Give the vault a new master key and encrypt everything anew; this vault is closed by it.
+
+        Args:
+            progress: Told each step, in a word or two.
+
+        Returns:
+            The new key, to open the vault with again.
+
+        Raises:
+            VaultError: as `vault.rotation.rotate` says; the old vault is as it was.
+        """
+        from vault.rotation import rotate
+
         try:
-            with contextlib.suppress(RuntimeError):  # the database's thread has ended already
-                self._database.close()
+            return rotate(self.home, self._master, self._database, self._presence, self._mirror, progress)
         finally:
+            self._mirror = None  # what it remembers is right for both keys now
+            self.close()
+
+    def hold(self, limits: LockLimits) -> "Held":
+        """Have the key held by a process of its own, so that later commands need no passphrase.
+
+        Args:
+            limits: How long it may stay there.
+
+        Raises:
+            VaultError: there can be no such process here.
+        """
+        from vault.holder import KeyHolder
+
+        holder = KeyHolder(self.home)
+        held = holder.start(self._master, limits)
+        self.watch.keep_held = holder.touch
+        return held
+
+    def _lock(self, why: str) -> None:
+        """Close the database and wipe the key at once; the keychain, which may be slow, isn't waited for."""
+        self._mirror = None
+        try:
+            with contextlib.suppress(VaultError):
+                self._database.close(why)
+        finally:
+            self._master.wipe()
+
+    def close(self) -> None:
+        """Close the database, leave its newest state with the keychain, and wipe the key. Twice does nothing."""
+        self.watch.stop()
+        mirror, self._mirror = self._mirror, None
+        try:
+            newest = self._database.newest()
+            self._database.close()
+            if mirror and newest and newest != self._mirrored:
+                with contextlib.suppress(KeychainError):
+                    mirror.write(newest)
+        finally:
+            self._presence.close()
             self._master.wipe()
 
     def __enter__(self) -> "Vault":
@@ -183,6 +354,13 @@ class Vault:
 
 def _fields(master: MasterKey) -> FieldCipher:
     return FieldCipher(master.derive, master.vault_id)
+
+
+def _remembered(mirror: Mirror | None) -> Newest | None:
+    """What the keychain knows of the newest state; a keychain that can't be asked knows nothing."""
+    with contextlib.suppress(KeychainError):
+        return mirror.read() if mirror else None
+    return None
 
 
 def _take_back(keychain: Keychain, slots: Keyslots) -> None:

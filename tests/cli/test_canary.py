@@ -40,6 +40,8 @@ def files_of(person: Person) -> Iterator[tuple[str, bytes]]:
 
 def open_files_of(process: psutil.Process) -> Iterator[tuple[str, bytes]]:
     """What a process shows of itself, and the files it holds open, those without a name included."""
+    if not os.access(f"/proc/{process.pid}/environ", os.R_OK):
+        return  # it is hardened: nobody but root can look
     for name in ("environ", "cmdline", "comm", "maps"):
         yield f"{name} of {process.pid}", Path(f"/proc/{process.pid}/{name}").read_bytes()
     for link in Path(f"/proc/{process.pid}/fd").iterdir():

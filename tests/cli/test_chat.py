@@ -54,7 +54,7 @@ def test_the_list_shows_the_one_used_last_first(person: Person, session: Session
     assert rows[1]["id"] == session.id
     assert list(rows[1]) == [
         *("id", "title", "system_prompt", "created_ms", "updated_ms"),
-        *("head", "forked_from", "messages"),
+        *("head", "forked_from", "archived_ms", "source", "messages"),
     ]
 
 

@@ -35,7 +35,7 @@ def test_status_as_json_has_stable_keys(person: Person, tiny_model: Path) -> Non
     person.claw("model", "import", str(tiny_model), "--name", "mine")
     person.claw("model", "use", "mine")
     found = json.loads(person.claw("status", "--json").stdout)
-    assert list(found) == ["version", "data", "config", "vault", "model", "models", "learning"]
+    assert list(found) == ["version", "data", "config", "vault", "lock", "model", "models", "learning"]
     assert list(found["vault"]) == ["folder", "exists", "slots", "bytes"]
     assert found["version"] == version("openclaw-core")
     assert found["vault"]["exists"] is True
@@ -67,7 +67,7 @@ def test_status_tells_of_damaged_key_slots(person: Person) -> None:
 
 
 def test_vault_check_verifies_every_page(person: Person) -> None:
-    assert person.claw("vault", "check").stderr == "Every page of the vault is whole.\n"
+    assert person.claw("vault", "check").stderr == "Everything in the vault is whole.\n"
     data = bytearray(person.home.database.read_bytes())
     data[-2000] ^= 1
     person.home.database.write_bytes(data)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from tests.fixtures.models import CHEAP
 from tests.fixtures.processes import run_function
 from vault.errors import PassphraseFileRefused, VaultError
-from vault.passphrase import DEFAULT_COST, KdfCost, read_passphrase_file, stretch
+from vault.passphrase import (
+    DEFAULT_COST,
+    MIN_LENGTH,
+    KdfCost,
+    check_length,
+    read_passphrase_file,
+    read_pin_file,
+    stretch,
+)
 
 SALT = bytes(range(16))
 
@@ -123,6 +131,22 @@ def test_a_file_that_its_owner_cannot_read_is_refused(file: Path) -> None:
     file.chmod(0o000)
     with pytest.raises(PassphraseFileRefused, match="Permission denied"):
         read_passphrase_file(file)
+
+
+def test_a_pin_comes_from_the_same_kind_of_file_and_is_called_by_its_name(file: Path) -> None:
+    file.write_text("271828\n")
+    assert read_pin_file(file) == "271828"
+    file.chmod(0o644)
+    with pytest.raises(PassphraseFileRefused, match=r"The PIN file .* can be read by others") as refused:
+        read_pin_file(file)
+    assert refused.value.hint == f"chmod 600 {file}"
+
+
+def test_a_passphrase_needs_eight_characters() -> None:
+    check_length("x" * MIN_LENGTH)
+    for short in ("", "1234567", "漢字漢字漢字漢"):
+        with pytest.raises(VaultError, match="at least 8 characters"):
+            check_length(short)
 
 
 def test_stretching_is_argon2id_of_the_rfc() -> None:

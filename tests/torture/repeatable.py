@@ -1,0 +1,26 @@
+"""The same ids, keys and times in each run, so that the states of two runs compare."""
+
+import os
+import secrets
+import time
+from itertools import count
+from random import Random
+
+from tests.torture.beginnings import EPOCH_MS
+
+__all__ = ["make_repeatable"]
+
+_TICK_NS = 10**6
+
+
+def make_repeatable(seed: int) -> None:
+    """Replace this process's randomness and clock. For the rig's children: no secret of theirs is one."""
+    dice = Random(seed)
+    ticks = count(EPOCH_MS * 10**6, _TICK_NS)
+    vars(os).update(urandom=dice.randbytes)
+    vars(secrets).update(
+        choice=dice.choice,
+        token_bytes=lambda size=32: dice.randbytes(size),
+        token_hex=lambda size=32: dice.randbytes(size).hex(),
+    )
+    vars(time).update(time_ns=lambda: next(ticks))

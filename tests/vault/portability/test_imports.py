@@ -1,0 +1,348 @@
+"""Imports: a round trip loses nothing, what is here stays, what was erased stays away, and bombs are refused."""
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fixtures.models import CHEAP, PASSPHRASE
+from tests.vault.portability.conftest import files_of, rows_of
+from tests.vault.portability.test_chatgpt import TREE, conversation, node
+from vault.errors import ImportRefused, VersionTooNew
+from vault.home import Home
+from vault.inventory import TABLES
+from vault.log.entries import Action
+from vault.portability import sources
+from vault.portability.export import export, tables_in_exports
+from vault.portability.imports import import_path
+from vault.portability.manifest import MANIFEST, table_file
+from vault.portability.merge import Merged
+from vault.portability.staging import tables_that_merge
+from vault.store import Vault
+
+OF_ONE_DEVICE = {"log_entries", "log_state", "retention", "notifications", "egress_days"}
+
+
+@pytest.fixture
+def exported(furnished: Vault, tmp_path: Path) -> Path:
+    """An export of the furnished vault."""
+    export(furnished, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def texts(vault: Vault) -> dict[str, list[tuple[str, str]]]:
+    """What every conversation says, by its title."""
+    return {
+        session.title: [(message.role, message.text) for message in vault.conversations.tree(session.id)]
+        for session in vault.conversations.sessions()
+    }
+
+
+def as_file(folder: Path, *conversations: object) -> Path:
+    path = folder / "conversations.json"
+    path.write_text(json.dumps(conversations))
+    return path
+
+
+def forge(exported: Path, table: str, change: Callable[[bytes], bytes]) -> None:
+    """Change a table of an export, and its manifest with it."""
+    from vault.portability.digests import Tally
+
+    path = exported / table_file(table)
+    lines = change(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(b"".join(lines))
+    tally = Tally()
+    for line in lines:
+        tally.add(line)
+    manifest = json.loads((exported / MANIFEST).read_text())
+    manifest["files"][table_file(table)] = msgspec.to_builtins(tally.digest)
+    (exported / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_round_trip_through_a_fresh_vault_gives_the_same_bytes_again(
+    furnished: Vault, exported: Path, other: Vault, tmp_path: Path
+) -> None:
+    merged = import_path(other, exported).merged
+    assert merged == Merged(added=2, messages=3, models=1)
+    export(other, tmp_path / "again")
+    before, after = files_of(exported), files_of(tmp_path / "again")
+    differing = {name for name in before | after if before.get(name) != after.get(name)}
+    assert differing == {MANIFEST, *(table_file(name) for name in OF_ONE_DEVICE)}
+    assert rows_of(other, *tables_that_merge()) == rows_of(furnished, *tables_that_merge())
+    assert set(tables_in_exports()) - OF_ONE_DEVICE == set(tables_that_merge())
+    assert other.conversations.search("question")
+
+
+def test_what_tells_of_one_device_is_named_in_the_inventory_alone() -> None:
+    assert {name for name in tables_in_exports() if not TABLES[name].merges} == OF_ONE_DEVICE
+
+
+def test_importing_twice_changes_nothing(exported: Path, other: Vault) -> None:
+    import_path(other, exported)
+    before = rows_of(other, *tables_that_merge())
+    assert import_path(other, exported).merged == Merged(known=2)
+    assert import_path(other, exported / "conversations.json").merged == Merged(known=1)
+    assert rows_of(other, *tables_that_merge()) == before
+
+
+def test_what_is_here_stays_and_what_is_new_is_added_beside_it(exported: Path, other: Vault) -> None:
+    mine = other.conversations.start("mine", "")
+    other.conversations.append(mine.id, None, "user", "here first")
+    before = texts(other)
+    merged = import_path(other, exported).merged
+    assert (merged.added, merged.messages) == (2, 3)
+    assert before.items() <= texts(other).items()
+    assert len(texts(other)) == 3
+    message = next(hit for hit in other.conversations.search("question"))
+    (asked, *_) = other.conversations.path(message.session_id)
+    assert asked.attachments[0].name == "notes.txt"
+    assert other.conversations.path(message.session_id)[1].generation is not None
+
+
+def test_a_conversation_that_went_on_here_is_joined_not_doubled(
+    furnished: Vault, exported: Path, other: Vault, tmp_path: Path
+) -> None:
+    import_path(other, exported)
+    session = next(s for s in other.conversations.sessions() if s.head)
+    other.conversations.append(session.id, session.head, "user", "said there")
+    mine = furnished.conversations.append(session.id, session.head, "user", "said here")
+    export(other, tmp_path / "grown")
+    merged = import_path(furnished, tmp_path / "grown").merged
+    assert (merged.extended, merged.messages, merged.added, merged.copied) == (1, 1, 0, 0)
+    found = furnished.conversations.tree(session.id)
+    assert [m.text for m in found if m.parent_id == session.head] == ["said here", "said there"]
+    assert furnished.conversations.find(session.id).head == mine.id
+
+
+def test_where_nobody_went_on_here_the_conversation_goes_on_where_it_went(other: Vault, tmp_path: Path) -> None:
+    import_path(other, as_file(tmp_path, TREE))
+    (session,) = other.conversations.sessions()
+    longer = {
+        **TREE,
+        "mapping": {**TREE["mapping"], "more": node("user", "And?", parent="a2")},
+        "current_node": "more",
+    }
+    assert import_path(other, as_file(tmp_path, longer)).merged == Merged(extended=1, messages=1)
+    assert [m.text for m in other.conversations.path(session.id)][-1] == "And?"
+
+
+def test_ids_that_mean_something_else_here_are_replaced(furnished: Vault, exported: Path) -> None:
+    forge(exported, "messages", lambda data: data.replace(b"the first answer", b"something else"))
+    before = texts(furnished)
+    merged = import_path(furnished, exported).merged
+    assert (merged.copied, merged.known, merged.messages) == (1, 1, 3)
+    assert len(furnished.conversations.sessions()) == 3
+    assert all(title in texts(furnished) for title in before)
+    assert import_path(furnished, exported).merged == Merged(known=2), "the copy is found again"
+
+
+def test_what_was_erased_here_stays_away(furnished: Vault, exported: Path) -> None:
+    sessions = {session.title: session for session in furnished.conversations.sessions()}
+    long = next(session for title, session in sessions.items() if title != "empty")
+    answer = furnished.conversations.path(long.id)[-1]
+    furnished.erasure.carry_out(furnished.erasure.of_message(answer.id))
+    furnished.erasure.carry_out(furnished.erasure.of_sessions([sessions["empty"]]))
+    furnished.erasure.carry_out(furnished.erasure.of_source("notes.txt"))
+    before = texts(furnished)
+    merged = import_path(furnished, exported).merged
+    assert (merged.erased, merged.known, merged.messages) == (2, 1, 0)
+    assert texts(furnished) == before
+    assert furnished.conversations.tree(long.id)[0].attachments == ()
+    furnished.erasure.carry_out(furnished.erasure.of_sessions([long]))
+    assert import_path(furnished, exported).merged == Merged(erased=2)
+    assert furnished.conversations.sessions() == []
+    assert furnished.conversations.search("question") == []
+
+
+def test_what_was_erased_elsewhere_but_is_here_stays_and_gets_no_tombstone(
+    furnished: Vault, exported: Path, other: Vault, tmp_path: Path
+) -> None:
+    import_path(other, exported)
+    session = next(s for s in other.conversations.sessions() if s.head)
+    other.erasure.carry_out(other.erasure.of_sessions([session]))
+    export(other, tmp_path / "erased")
+    import_path(furnished, tmp_path / "erased")
+    assert furnished.conversations.find(session.id).head
+    assert session.id.encode() not in b"".join(rows_of(furnished, "tombstones")["tombstones"])
+
+
+def test_a_chatgpt_archive_a_folder_and_a_bare_file_give_the_same(tmp_path: Path) -> None:
+    second = conversation({"q": node("user", "Second?")}, conversation_id="second", title="Second")
+    parts = {
+        "conversations-000.json": [TREE],
+        "conversations-001.json": [second],
+        "chat.html": "x",
+        "user.json": {},
+    }
+    (tmp_path / "unpacked").mkdir()
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(f"2026-11-20/{name}", json.dumps(content))
+            (tmp_path / "unpacked" / name).write_text(json.dumps(content))
+    found = []
+    for path in (tmp_path / "export.zip", tmp_path / "unpacked", as_file(tmp_path, TREE, second)):
+        home = Home.locate({"CLAW_HOME": str(tmp_path / f"home of {path.name}")})
+        with Vault.create(home, PASSPHRASE, cost=CHEAP) as vault:
+            assert import_path(vault, path).merged == Merged(added=2, messages=5)
+            found.append(texts(vault))
+            assert {session.source for session in vault.conversations.sessions()} == {f"import:{path.name}"}
+    assert found[0] == found[1] == found[2]
+    assert set(found[0]) == {"A title", "Second"}
+
+
+def test_what_isnt_taken_is_counted_by_its_reason(other: Vault, tmp_path: Path) -> None:
+    mapping = {
+        "q": node("user", "?"),
+        "t": node("assistant", parent="q", content={"content_type": "thoughts"}),
+    }
+    taken = import_path(other, as_file(tmp_path, conversation(mapping), conversation({})))
+    assert taken.skipped == {"the model's notes to itself": 1}
+    assert taken.empty == 1
+
+
+def test_an_import_is_logged_with_its_numbers(other: Vault, tmp_path: Path) -> None:
+    import_path(other, as_file(tmp_path, TREE))
+    entry = other.log.entries(1)[0].entry
+    assert entry is not None
+    assert (entry.action, entry.description) == (Action.IMPORT, "1 conversations, 4 messages")
+
+
+def refusal(vault: Vault, path: Path) -> str:
+    before = rows_of(vault, "sessions", "messages", "log_entries")
+    with pytest.raises(ImportRefused) as refused:
+        import_path(vault, path)
+    assert rows_of(vault, "sessions", "messages", "log_entries") == before
+    assert [name for name in os.listdir(vault.home.data) if name.startswith(".import")] == []
+    return refused.value.message
+
+
+def test_one_bad_conversation_keeps_all_of_its_file_out_and_is_named(other: Vault, tmp_path: Path) -> None:
+    circle = conversation({"a": node("user", "?", parent="a")})
+    assert "conversations.json, conversation 2: its messages answer" in refusal(
+        other, as_file(tmp_path, TREE, circle)
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["missing", "empty", "text", "pipe", "folder", "list", "object", "broken.zip", "no.zip"]
+)
+def test_what_is_no_export_is_refused(other: Vault, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "list").write_text("[1, 2]")
+    (tmp_path / "object").write_text(json.dumps(TREE))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and no archive")
+    os.mkfifo(tmp_path / "pipe")
+    with zipfile.ZipFile(tmp_path / "no.zip", "w") as archive:
+        archive.writestr("other.json", "[]")
+    assert refusal(other, tmp_path / name)
+
+
+def archive_of(path: Path, text: bytes, compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("conversations.json", text)
+    return path
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(other: Vault, tmp_path: Path) -> None:
+    bomb = archive_of(tmp_path / "bomb.zip", b"[" + b" " * 50_000_000 + b"]")
+    assert bomb.stat().st_size < 100_000
+    assert "times its size" in refusal(other, bomb)
+
+
+def test_an_archive_that_says_it_is_huge_is_refused(
+    other: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_UNPACKED", 1000)
+    assert "unpacks to more" in refusal(other, archive_of(tmp_path / "a.zip", json.dumps([TREE]).encode()))
+
+
+def test_an_archive_that_is_damaged_or_encrypted_is_refused(other: Vault, tmp_path: Path) -> None:
+    whole = archive_of(tmp_path / "a.zip", json.dumps([TREE]).encode()).read_bytes()
+    flag = whole.index(b"PK\x01\x02") + 8
+    for position, bit in ((flag, 1), (60, 4), (80, 255)):
+        damaged = bytearray(whole)
+        damaged[position] ^= bit
+        (tmp_path / "b.zip").write_bytes(damaged)
+        assert refusal(other, tmp_path / "b.zip")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_archives_with_flipped_bytes_are_taken_or_refused(
+    other: Vault, tmp_path: Path, data: st.DataObject
+) -> None:
+    whole = bytearray(archive_of(tmp_path / "a.zip", json.dumps([TREE]).encode()).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "b.zip").write_bytes(whole)
+    try:
+        merged = import_path(other, tmp_path / "b.zip").merged
+    except ImportRefused:
+        return
+    assert merged.messages in (0, 4)
+
+
+def test_an_export_that_was_changed_or_cut_is_refused(other: Vault, exported: Path, tmp_path: Path) -> None:
+    def changed(table: str, change: Callable[[bytes], bytes]) -> Path:
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(exported, copy)
+        path = copy / table_file(table)
+        path.write_bytes(change(path.read_bytes()))
+        return copy
+
+    assert "was changed" in refusal(other, changed("messages", lambda data: data.replace(b"question", b"answer!!")))
+    assert "was changed" in refusal(other, changed("models", lambda _: b""))
+    assert "cut off" in refusal(other, changed("sessions", lambda data: data[:-1]))
+    assert "messages.jsonl, line 1:" in refusal(other, changed("messages", lambda data: data[2:]))
+    (changed("models", bytes) / table_file("models")).unlink()
+    assert "can't be read" in refusal(other, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after"),
+    [
+        ("messages", b'"role":"user"', b'"role":"system"'),
+        ("messages", b'"parent_id":null', b'"parent_id":"0000000000000000"'),
+        ("messages", b'"status":"complete"', b'"status":"unheard of"'),
+        ("sessions", b'"n":3', b'"n":2'),
+        ("sessions", b'"n":3', b'"m":3'),
+        ("models", b'"file":"tiny.gguf"', b'"file":"../vault/vault.db"'),
+        ("tombstones", b"{", b"["),
+    ],
+)
+def test_an_export_that_was_forged_is_refused_with_its_line(
+    other: Vault, exported: Path, table: str, before: bytes, after: bytes
+) -> None:
+    assert before in (exported / table_file(table)).read_bytes()
+    forge(exported, table, lambda data: data.replace(before, after))
+    assert refusal(other, exported)
+
+
+def test_a_manifest_that_is_none_or_of_a_newer_version_is_refused(other: Vault, exported: Path) -> None:
+    manifest: dict[str, Any] = json.loads((exported / MANIFEST).read_text())
+
+    def written(**changes: object) -> Path:
+        (exported / MANIFEST).write_text(json.dumps({**manifest, **changes}))
+        return exported
+
+    for newer in ({"version": 2}, {"schema": 99}):
+        with pytest.raises(VersionTooNew):
+            import_path(other, written(**newer))
+    unknown = {**manifest["files"], "tables/elsewhere.jsonl": {"rows": 0, "bytes": 0, "sha256": ""}}
+    assert "isn't known here" in refusal(other, written(files=unknown))
+    missing = {name: digest for name, digest in manifest["files"].items() if name != table_file("models")}
+    assert "doesn't name" in refusal(other, written(files=missing))
+    assert refusal(other, written(format="something else"))
+    (exported / MANIFEST).write_bytes(b"\xff")
+    assert refusal(other, exported)

@@ -1,0 +1,116 @@
+"""The anchor's mirror in a real keychain: it finds what no file beside the database can."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.keychain import Desktop
+from vault.errors import RolledBack
+from vault.home import Home
+from vault.keychain import SystemKeychain
+from vault.keyslots import Keyslots
+from vault.mirror import mirror_account
+from vault.passphrase import KdfCost
+from vault.store import Vault
+
+CHEAP = KdfCost(memory_kib=8, iterations=1, lanes=1)
+PASSPHRASE = "four random words"
+
+
+@pytest.fixture
+def keychain(unlocked_desktop: Desktop) -> SystemKeychain:
+    return SystemKeychain()
+
+
+@pytest.fixture
+def home(tmp_path: Path, keychain: SystemKeychain) -> Home:
+    home = Home.locate({"CLAW_HOME": str(tmp_path / "home")})
+    with Vault.create(home, PASSPHRASE, keychain=keychain, cost=CHEAP) as vault:
+        vault.conversations.start("the first", "")
+    return home
+
+
+def account(home: Home) -> str:
+    return mirror_account(Keyslots.read(home.keyslots).vault_id)
+
+
+def put_all_back(home: Home, copy: Path) -> None:
+    shutil.rmtree(home.vault)
+    shutil.copytree(copy, home.vault)
+
+
+def titles(vault: Vault) -> list[str]:
+    return [session.title for session in vault.conversations.sessions()]
+
+
+def test_all_files_put_back_together_are_found_and_open_for_reading_alone(
+    home: Home, keychain: SystemKeychain, tmp_path: Path
+) -> None:
+    shutil.copytree(home.vault, tmp_path / "copy")
+    with Vault.open_with_keychain(home, keychain) as vault:
+        vault.conversations.start("the second", "")
+    put_all_back(home, tmp_path / "copy")
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert "older than what was last written" in vault.alarm
+        assert titles(vault) == ["the first"]
+        with pytest.raises(RolledBack):
+            vault.conversations.start("a third", "")
+
+
+def test_the_alarm_stays_until_the_person_accepts_the_older_files(
+    home: Home, keychain: SystemKeychain, tmp_path: Path
+) -> None:
+    shutil.copytree(home.vault, tmp_path / "copy")
+    with Vault.open_with_keychain(home, keychain) as vault:
+        vault.conversations.start("the second", "")
+    put_all_back(home, tmp_path / "copy")
+    for _ in range(2):
+        with Vault.open_with_keychain(home, keychain) as vault:
+            assert vault.alarm
+    opening = Keyslots.read(home.keyslots).open_with_keychain(keychain)
+    with Vault.open_by(home, opening, keychain=keychain, accept=True) as vault:
+        assert vault.alarm == ""
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert vault.alarm == ""
+        vault.conversations.start("goes on", "")
+        assert titles(vault) == ["goes on", "the first"]
+
+
+def test_files_from_before_a_rotation_are_found_though_their_own_key_opens_them(
+    home: Home, keychain: SystemKeychain, tmp_path: Path
+) -> None:
+    shutil.copytree(home.vault, tmp_path / "copy")
+    vault = Vault.open_with_keychain(home, keychain)
+    fresh = vault.rotate()
+    Vault.open_with_master(home, fresh, "rotation", keychain=keychain).close()
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert vault.alarm == ""
+        vault.conversations.start("after it", "")
+    put_all_back(home, tmp_path / "copy")
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert "under another key" in vault.alarm
+
+
+def test_an_item_that_something_else_wrote_is_an_alarm(home: Home, keychain: SystemKeychain) -> None:
+    keychain.set(account(home), "bm90aGluZyBvZiBvdXJz")
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert "the keychain's item was altered" in vault.alarm
+
+
+def test_a_keychain_that_was_reset_is_no_alarm_and_remembers_again(home: Home, keychain: SystemKeychain) -> None:
+    keychain.delete(account(home))
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert vault.alarm == ""
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert vault.alarm == ""
+        vault.conversations.start("goes on", "")
+    assert keychain.get(account(home))
+
+
+def test_a_session_without_the_keychain_in_between_is_no_alarm(home: Home, keychain: SystemKeychain) -> None:
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        vault.conversations.start("over ssh", "")
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert vault.alarm == ""
+        assert titles(vault) == ["over ssh", "the first"]

@@ -1,0 +1,180 @@
+"""Rotation: new keys, the same content, the same ways in; the old vault or the new one at every interruption."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vault import rotation
+from vault.database import Database
+from vault.errors import DatabaseDamaged, VaultError, WrongPassphrase
+from vault.home import Home
+from vault.keyslots import Keyslots
+from vault.messages import Attachment
+from vault.passphrase import KdfCost
+from vault.store import Vault
+
+CHEAP = KdfCost(memory_kib=8, iterations=1, lanes=1)
+PASSPHRASE = "four random words"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.locate({"CLAW_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def filled(home: Home) -> Vault:
+    """An open vault with a conversation, an attached file and a log entry."""
+    vault = Vault.create(home, PASSPHRASE, cost=CHEAP)
+    session = vault.conversations.start("the harbour", "")
+    vault.conversations.append(
+        session.id,
+        None,
+        "user",
+        "where do the boats lie?",
+        attachments=[Attachment("map.txt", "north of the pier")],
+    )
+    return vault
+
+
+def texts(vault: Vault) -> list[tuple[str, str]]:
+    [session] = vault.conversations.sessions()
+    return [(m.text, "".join(a.text for a in m.attachments)) for m in vault.conversations.path(session.id)]
+
+
+CONTENT = [("where do the boats lie?", "north of the pier")]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_everything_is_there_under_the_new_key_and_the_same_passphrase_opens_it(home: Home, filled: Vault) -> None:
+    filled.rotate().wipe()
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert vault.alarm == ""
+        assert texts(vault) == CONTENT
+        assert vault.integrity_errors() == []
+        assert [hit.session_title for hit in vault.conversations.search("boats")] == ["the harbour"]
+
+
+def test_the_old_master_key_opens_nothing_any_more(home: Home, filled: Vault) -> None:
+    old = filled._master.derive("database")
+    filled.rotate().wipe()
+    with pytest.raises(DatabaseDamaged, match="another key"):
+        Database.open(home.database, old)
+
+
+def test_sealed_fields_are_sealed_anew_in_a_new_epoch(home: Home, filled: Vault) -> None:
+    def sealed(vault: Vault) -> bytes:
+        return bytes(vault.database.read(lambda c: c.execute("SELECT text FROM attachments").fetchall())[0][0])
+
+    before = sealed(filled)
+    assert filled.database.fields.epoch == 1
+    filled.rotate().wipe()
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert vault.database.fields.epoch == 2
+        assert sealed(vault) != before
+
+
+def test_a_vault_that_was_rotated_can_be_written_and_rotated_again(home: Home, filled: Vault) -> None:
+    filled.rotate().wipe()
+    for _ in range(2):
+        vault = Vault.open_with_passphrase(home, PASSPHRASE)
+        vault.conversations.start("another", "")
+        vault.rotate().wipe()
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert len(vault.conversations.sessions()) == 3
+        assert vault.database.fields.epoch == 4
+
+
+def test_a_slot_that_was_put_back_from_before_opens_nothing(home: Home, filled: Vault, tmp_path: Path) -> None:
+    shutil.copy(home.keyslots, tmp_path / "stolen.json")
+    filled.rotate().wipe()
+    stolen = Keyslots.read(tmp_path / "stolen.json").open_with_passphrase(PASSPHRASE)
+    with pytest.raises(DatabaseDamaged):
+        Vault.open_with_master(home, stolen.master, "passphrase")
+
+
+def test_it_is_refused_while_another_program_has_the_vault_open(home: Home, filled: Vault) -> None:
+    other = Vault.open_with_passphrase(home, PASSPHRASE)
+    before = home.keyslots.read_bytes()
+    with pytest.raises(VaultError, match="Another program has the vault open"):
+        filled.rotate()
+    assert home.keyslots.read_bytes() == before
+    other.conversations.start("still writing", "")
+    other.close()
+
+
+def test_a_copy_that_is_not_equal_changes_nothing(
+    home: Home, filled: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "_counts", lambda *place: {"messages": id(place[0])})
+    before = home.keyslots.read_bytes()
+    with pytest.raises(DatabaseDamaged, match="isn't equal to the original"):
+        filled.rotate()
+    assert home.keyslots.read_bytes() == before
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert texts(vault) == CONTENT
+        assert vault.alarm == ""
+
+
+def test_a_wrong_passphrase_is_still_wrong(home: Home, filled: Vault) -> None:
+    filled.rotate().wipe()
+    with pytest.raises(WrongPassphrase):
+        Vault.open_with_passphrase(home, "five other random words")
+
+
+def test_nothing_of_the_old_vault_or_of_the_work_is_left_lying_about(home: Home, filled: Vault) -> None:
+    filled.rotate().wipe()
+    assert set(files(home.vault)) == {"vault.db", "vault.anchor", "keyslots.json", "keyslots.json.backup"}
+
+
+class Crash(BaseException):
+    """The process died."""
+
+
+STEPS = ["fsync", "rename", "replace", "unlink"]
+
+
+ENOUGH = 60
+"""More steps than a rotation has; the last of these isn't interrupted."""
+
+
+@pytest.mark.parametrize("number", range(ENOUGH))
+def test_interrupted_at_any_step_the_old_or_the_new_vault_opens(
+    home: Home, filled: Vault, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The steps are the calls by which Python makes files durable, renames and removes them."""
+    left = number
+
+    def dying(name: str) -> None:
+        real = getattr(os, name)
+
+        def step(*arguments: object, **named: object) -> object:
+            nonlocal left
+            if left == 0:
+                raise Crash
+            left -= 1
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(os, name, step)
+
+    for name in STEPS:
+        dying(name)
+    interrupted = False
+    try:
+        filled.rotate().wipe()
+    except Crash:
+        interrupted = True
+    monkeypatch.undo()
+    assert number < ENOUGH - 1 or not interrupted
+    filled.close()
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert vault.alarm == ""
+        assert texts(vault) == CONTENT
+        assert vault.integrity_errors() == []
+        assert vault.database.fields.epoch in ((1, 2) if interrupted else (2,))
+        vault.conversations.start("goes on", "")

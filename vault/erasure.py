@@ -1,0 +1,274 @@
+"""Erasing a message, a conversation or all that came from one source, with everything that was derived from it.
+
+Rows and index entries are overwritten in the file (`secure_delete`), and the write-ahead log, which holds older
+versions of pages, is emptied. What is left says only that something was erased: a tombstone with its random id, and
+a receipt in the transparency log, in figures. Backups made earlier still hold it, encrypted; restoring one keeps
+to the tombstones. Destroying the whole vault is `vault.shred`.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from vault.classes import DataClass
+from vault.connection import Connection
+from vault.database import Database
+from vault.deletion import below, delete_messages, delete_session
+from vault.errors import LogDamaged, NotFound
+from vault.messages import MessageId, Session
+from vault.sanitize import sanitize_line
+from vault.tombstones import Buried, attachment_id, bury
+
+if TYPE_CHECKING:
+    from vault.log.transparency import TransparencyLog
+
+__all__ = ["AttachedFile", "Erased", "Erasure", "Plan", "Receipt", "erase", "find_sessions"]
+
+_SESSION = "SELECT id, title, system_prompt, created_ms, updated_ms FROM sessions"
+_FORK_SUFFIX = " (fork)"
+
+
+class AttachedFile(NamedTuple):
+    """One attachment."""
+
+    n: int
+    message_id: str
+    name: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What an erasure would take, for the person to see before it is done.
+
+    Attributes:
+        sessions: Conversations that go as a whole.
+        messages: Messages that go from a conversation that stays, as `vault.deletion.below` gives them.
+        files: Attachments that go from messages that stay.
+        message_count: Of all messages that go.
+        file_count: Of all attachments that go.
+        copies: Conversations that were forked from what goes: they hold copies of it, and stay.
+    """
+
+    sessions: tuple[Session, ...] = ()
+    messages: tuple[str, ...] = ()
+    files: tuple[AttachedFile, ...] = ()
+    message_count: int = 0
+    file_count: int = 0
+    copies: tuple[Session, ...] = ()
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """How much went."""
+
+    sessions: int = 0
+    messages: int = 0
+    files: int = 0
+
+    def __add__(self, other: "Erased") -> "Erased":
+        return Erased(self.sessions + other.sessions, self.messages + other.messages, self.files + other.files)
+
+    def __str__(self) -> str:
+        kinds = ("conversation", self.sessions), ("message", self.messages), ("attached file", self.files)
+        parts = [f"{count:,} {name}{'s' * (count != 1)}" for name, count in kinds if count]
+        return ", ".join(parts) or "nothing"
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What an erasure did.
+
+    Attributes:
+        erased: How much went.
+        entry: The receipt's number in the transparency log; `None` where that log is damaged and takes none.
+        gone: Whether it is out of the write-ahead log already. If another process was reading just then, older
+            versions of the pages lie there, encrypted, until the vault is next closed by everybody.
+    """
+
+    erased: Erased
+    entry: int | None
+    gone: bool
+
+
+class Erasure:
+    """Plans and carries out erasures in one vault."""
+
+    def __init__(self, database: Database, log: "Callable[[], TransparencyLog]") -> None:
+        self._database = database
+        self._log = log
+
+    def of_sessions(self, sessions: list[Session]) -> Plan:
+        """Erase conversations with all that belongs to them."""
+        return self._database.read(lambda c: _with_figures(c, Plan(sessions=tuple(sessions))))
+
+    def of_message(self, message_id: str) -> Plan:
+        """Erase a message and all that was said after it; its conversation too, if nothing remains of it.
+
+        Raises:
+            NotFound: there is no such message.
+        """
+        return self._database.read(lambda c: _of_message(c, message_id))
+
+    def of_source(self, name: str) -> Plan:
+        """Erase conversations that were imported from a source, and attached files of this name.
+
+        Raises:
+            NotFound: nothing came from there.
+        """
+        return self._database.read(lambda c: _of_source(c, name))
+
+    def carry_out(self, plan: Plan) -> Receipt:
+        """Erase.
+
+        Raises:
+            RolledBack: the vault isn't the newest; nothing was erased.
+            DiskFull: there is no room to note it; nothing was erased.
+        """
+
+        def work(connection: Connection) -> tuple[Erased, int | None]:
+            erased = erase(connection, plan, _now_ms())
+            return erased, self._receipt(connection, erased)
+
+        erased, entry = self._database.write(work)
+        return Receipt(erased, entry, self._database.fold())
+
+    def _receipt(self, connection: Connection, erased: Erased) -> int | None:
+        from vault.log.entries import Action, Entry
+
+        entry = Entry(
+            action=Action.ERASE,
+            purpose="the person's wish",
+            data_class=DataClass.HIGHLY_SENSITIVE if erased.files else DataClass.MEDIUM,
+            description=f"erased {erased}",
+        )
+        try:
+            return self._log().record(connection, entry)
+        except LogDamaged:  # raised before anything is written; a person's data still go when they say so
+            return None
+
+
+def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
+    """Remove what a plan names, leave tombstones, and clean the index.
+
+    Args:
+        connection: In a transaction that writes.
+        plan: What goes. What is gone already is passed over.
+        now_ms: For the tombstones.
+    """
+    before = _count(connection)
+    for session in plan.sessions:
+        delete_session(connection, session.id)
+        bury(connection, Buried.SESSION, session.id, now_ms)
+    if plan.messages:
+        root = plan.messages[-1]
+        place = connection.execute(
+            "SELECT session_id, parent_id, text FROM messages WHERE id = ?", (root,)
+        ).fetchone()
+        if place:
+            # Anew: somebody may have answered since.
+            delete_messages(connection, place[:2], below(connection, root))
+            _retitle(connection, *place)
+        bury(connection, Buried.MESSAGE, root, now_ms)
+    for file in plan.files:
+        connection.execute("DELETE FROM attachments WHERE n = ? AND message_id = ?", (file.n, file.message_id))
+        bury(connection, Buried.ATTACHMENT, attachment_id(file.message_id, file.name), now_ms)
+    after = _count(connection)
+    if after.messages < before.messages:
+        # FTS5's secure-delete leaves words behind that separate the pages of the index.
+        connection.execute("INSERT INTO messages_text (messages_text) VALUES ('rebuild')")
+    return Erased(
+        before.sessions - after.sessions, before.messages - after.messages, before.files - after.files
+    )
+
+
+def _of_message(connection: Connection, message_id: str) -> Plan:
+    row = connection.execute("SELECT session_id FROM messages WHERE id = ?", (message_id,)).fetchone()
+    if row is None:
+        raise NotFound(
+            f"There is no message {message_id!r}.", hint="`claw chat show SESSION --json` lists their ids."
+        )
+    gone = tuple(below(connection, message_id))
+    others = connection.execute("SELECT count(*) FROM messages WHERE session_id = ?", row).fetchone()
+    if others and others[0] == len(gone):
+        return _with_figures(connection, Plan(sessions=find_sessions(connection, "id = ?", row[0])))
+    return _with_figures(connection, Plan(messages=gone))
+
+
+def _of_source(connection: Connection, name: str) -> Plan:
+    sessions = find_sessions(connection, "source = ?1 OR source = 'import:' || ?1", name) if name else ()
+    gone = {session.id for session in sessions}
+    files = connection.execute(
+        """
+        SELECT a.n, a.message_id, a.name, m.session_id
+        FROM attachments a JOIN messages m ON m.id = a.message_id WHERE a.name = ?
+        """,
+        (name,),
+    ).fetchall()
+    plan = Plan(sessions=sessions, files=tuple(AttachedFile(*row[:3]) for row in files if row[3] not in gone))
+    if not (plan.sessions or plan.files):
+        raise NotFound(
+            f"Nothing came from {name!r}.",
+            hint="A source is the name of an attached file, or of the file that conversations were imported from.",
+        )
+    return _with_figures(connection, plan)
+
+
+def _with_figures(connection: Connection, plan: Plan) -> Plan:
+    ids = _json([session.id for session in plan.sessions])
+    belong = (
+        "(SELECT id FROM messages WHERE session_id IN (SELECT value FROM json_each(?1)) "
+        "OR id IN (SELECT value FROM json_each(?2)))"
+    )
+    counts = connection.execute(
+        f"SELECT (SELECT count(*) FROM {belong}), (SELECT count(*) FROM attachments WHERE message_id IN {belong})",
+        (ids, _json(list(plan.messages))),
+    ).fetchone()
+    messages, files = counts or (0, 0)
+    copies = find_sessions(
+        connection,
+        f"""
+        id NOT IN (SELECT value FROM json_each(?1)) AND id IN (
+            WITH RECURSIVE copies (copy) AS (
+                SELECT id FROM sessions WHERE forked_from IN {belong}
+                UNION
+                SELECT s.id FROM copies
+                JOIN messages m ON m.session_id = copy JOIN sessions s ON s.forked_from = m.id
+            )
+            SELECT copy FROM copies
+        )
+        """,
+        ids,
+        _json(list(plan.messages)),
+    )
+    return msgspec.structs.replace(plan, message_count=messages, file_count=files + len(plan.files), copies=copies)
+
+
+def _retitle(connection: Connection, session_id: str, parent_id: MessageId | None, text: str) -> None:
+    """Take the words of an erased first message out of its conversation's title."""
+    row = connection.execute("SELECT title FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    if parent_id is None and row and row[0].removesuffix(_FORK_SUFFIX) == sanitize_line(text, 60):
+        first = connection.execute(
+            "SELECT text FROM messages WHERE session_id = ? AND parent_id IS NULL ORDER BY n LIMIT 1", (session_id,)
+        ).fetchone()
+        title = sanitize_line(first[0], 60) if first else ""
+        connection.execute("UPDATE sessions SET title = ? WHERE id = ?", (title or "Untitled", session_id))
+
+
+def find_sessions(connection: Connection, condition: str, *values: str | int) -> tuple[Session, ...]:
+    """The sessions for which an SQL condition holds."""
+    return tuple(Session(*row) for row in connection.execute(f"{_SESSION} WHERE {condition}", values))
+
+
+def _count(connection: Connection) -> Erased:
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages), "
+        "(SELECT count(*) FROM attachments)"
+    ).fetchone()
+    return Erased(*row) if row else Erased()
+
+
+def _json(ids: list[str]) -> str:
+    return msgspec.json.encode(ids).decode()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""Taking everything along: exports in open formats, imports, encrypted backups and their restoration."""

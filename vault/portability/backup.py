@@ -1,0 +1,66 @@
+"""Encrypted backups: everything that the vault holds and its keys don't, of one moment, in one file."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from vault.connection import Connection
+from vault.portability.age import Sealer
+from vault.portability.departure import Departure, record_departure
+from vault.portability.files import StagedFile, staged_file
+from vault.portability.progress import Progress, Steps
+from vault.portability.stream import StreamWriter
+
+if TYPE_CHECKING:
+    from vault.store import Vault
+
+__all__ = ["BackedUp", "back_up"]
+
+
+class BackedUp(NamedTuple):
+    """What was written.
+
+    Attributes:
+        rows: Of all tables.
+        bytes: Of the file.
+        sha256: Of the file, in hex.
+    """
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def back_up(
+    vault: "Vault", file: Path, sealer: Sealer, *, replace: bool = False, progress: Progress | None = None
+) -> BackedUp:
+    """Write a backup. The plaintext never touches the disk, and memory doesn't grow with the vault.
+
+    Args:
+        vault: To be backed up.
+        file: Where to.
+        sealer: Encrypts it.
+        replace: Whether a file that is there may go.
+        progress: Told how far it is, from the database's thread.
+
+    Raises:
+        VaultError: there is something already, or it can't be written; nothing of it is left.
+        DiskFull: likewise.
+    """
+    from vault.log.entries import Action
+
+    database, steps = vault.database, Steps(progress)
+
+    def write(connection: Connection, staged: StagedFile) -> int:
+        stream = StreamWriter(connection, database.fields, version("openclaw-core"), steps)
+        sealer.seal(stream.lines(), staged)
+        return stream.rows
+
+    with staged_file(file, replace=replace) as staged:
+        with steps.end_with(database):
+            rows = database.read(lambda connection: write(connection, staged))
+        staged.sync()
+        done = BackedUp(rows, staged.bytes, staged.sha256)
+        departure = Departure("a copy of the vault, to restore it from", *done, encryption=sealer.described)
+        record_departure(vault, Action.BACKUP, departure)
+    return done

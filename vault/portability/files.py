@@ -1,0 +1,188 @@
+"""Files and folders that appear whole or not at all, readable by their owner alone."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from vault.durable import storage_error, sync_folder
+from vault.errors import DiskFull, VaultError
+
+__all__ = ["StagedFile", "StagedFolder", "open_plain", "staged_file", "staged_folder"]
+
+_ABANDONED_S = 3600
+
+
+class StagedFile:
+    """A file on its way to its place.
+
+    Attributes:
+        bytes: How many were written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._file: IO[bytes] = os.fdopen(descriptor, "wb")
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Append."""
+        self._hash.update(data)
+        self.bytes += len(data)
+        return self._file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written, in hex."""
+        return self._hash.hexdigest()
+
+    def sync(self) -> None:
+        """Have all of it on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close it, synced or not."""
+        with contextlib.suppress(OSError):  # what was never synced is of no use
+            self._file.close()
+
+
+class StagedFolder:
+    """A folder on its way to its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(mode=0o700)
+
+    @contextlib.contextmanager
+    def file(self, name: str) -> Iterator[StagedFile]:
+        """A new file in it, or in a folder of it; synced when the block ends well."""
+        path = self.path / name
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=0o700)
+        file = StagedFile(path)
+        try:
+            yield file
+            file.sync()
+        finally:
+            file.close()
+
+    def sync(self) -> None:
+        """Have the names of all of it on the disk."""
+        for folder, _, _ in os.walk(self.path):
+            _sync_names(Path(folder))
+
+
+@contextlib.contextmanager
+def staged_file(path: Path, *, replace: bool = False) -> Iterator[StagedFile]:
+    """Write a file beside its place; it is put there when the block ends well.
+
+    Args:
+        path: The place.
+        replace: Whether something that is there may go.
+
+    Raises:
+        VaultError: something is there, or nothing can be written there.
+        DiskFull: there is no room; nothing of it is left.
+    """
+    with _trouble_told(path):
+        if not replace and os.path.lexists(path):
+            raise VaultError(f"{path} is there already; it was not touched.", hint="Choose another name.")
+        staged = _beside(path)
+        file: StagedFile | None = None
+        try:
+            file = StagedFile(staged)
+            yield file
+            file.sync()
+            file.close()
+            staged.replace(path)
+        except BaseException:
+            if file:
+                file.close()
+            staged.unlink(missing_ok=True)
+            raise
+        _sync_names(path.parent)
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path) -> Iterator[StagedFolder]:
+    """Fill a folder beside its place; it is put there when the block ends well.
+
+    Args:
+        path: The place: nothing, or an empty folder.
+
+    Raises:
+        VaultError, DiskFull: as `staged_file` says.
+    """
+    occupied = VaultError(f"{path} is there already, and isn't an empty folder.", hint="Choose another name.")
+    with _trouble_told(path):
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
+            raise occupied
+        staged = _beside(path)
+        try:
+            folder = StagedFolder(staged)
+            yield folder
+            folder.sync()
+            try:
+                staged.rename(path)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise occupied from None
+                raise
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        _sync_names(path.parent)
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file to read, and nothing else: reading a pipe or a device might never end.
+
+    Raises:
+        OSError: it can't be read, or is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+@contextlib.contextmanager
+def _trouble_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        told = storage_error(error, path)
+        if isinstance(told, DiskFull):
+            raise told from error
+        raise VaultError(f"{path} can't be written: {error.strerror}.", hint="Choose another place.") from error
+
+
+def _beside(path: Path) -> Path:
+    """A name of its own in the same folder; those that a killed run left there go."""
+    for left in path.parent.glob(f".{_escaped(path.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            if left.lstat().st_mtime < time.time() - _ABANDONED_S:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _sync_names(folder: Path) -> None:
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that have no such thing
+            raise

@@ -1,0 +1,105 @@
+"""Restoring an encrypted backup: as a new vault, or by adding what is missing to the one that is there."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vault.classes import DataClass
+from vault.connection import Connection
+from vault.database import Database
+from vault.errors import BackupRefused, ImportRefused
+from vault.portability.age import Opener
+from vault.portability.files import open_plain
+from vault.portability.merge import Merged, Merger
+from vault.portability.progress import Progress, Steps
+from vault.portability.staging import merge_staged, staging_database
+from vault.portability.stream import Contents, StreamReader
+from vault.portability.verify import verify_contents
+
+if TYPE_CHECKING:
+    from vault.store import Vault
+
+__all__ = ["fill_from_backup", "merge_backup", "read_backup"]
+
+
+def fill_from_backup(
+    file: Path, opener: Opener, progress: Progress | None = None
+) -> Callable[[Database], Contents]:
+    """What fills the database of a vault that is being made (`Vault.create`) with a backup's contents.
+
+    Args:
+        file: The backup.
+        opener: Decrypts it.
+        progress: Told how far it is, from the database's thread.
+    """
+    return lambda database: read_backup(database, file, opener, progress)
+
+
+def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress | None = None) -> Merged:
+    """Add what a backup holds and the vault doesn't. What was erased since stays away.
+
+    Raises:
+        WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
+    """
+    from vault.log.entries import Action, Entry
+    from vault.notifications import Restored
+
+    database, steps = vault.database, Steps(progress)
+    with staging_database(vault.home) as staged:
+        contents = read_backup(staged, file, opener, progress)
+
+        def work(connection: Connection) -> Merged:
+            merger = Merger(connection, database.fields)
+            merge_staged(staged, merger, steps)
+            merged = merger.merged
+            entry = Entry(
+                action=Action.RESTORE,
+                purpose="adding what a backup holds",
+                data_class=DataClass.HIGHLY_SENSITIVE,
+                description=f"{merged.added + merged.copied:,} conversations, {merged.messages:,} messages",
+                sensitive=True,
+            )
+            vault.log.record(connection, entry)
+            vault.notifications.raise_(Restored(contents.made_ms), connection)
+            return merged
+
+        with steps.end_with(database):
+            return database.write(work)
+
+
+def read_backup(database: Database, file: Path, opener: Opener, progress: Progress | None = None) -> Contents:
+    """Put everything that a backup holds into a database that nobody uses yet, and verify all of it.
+
+    Raises:
+        WrongPassphrase: another passphrase opens it.
+        BackupRefused: it isn't whole, or its contents don't hold together. Nothing was kept.
+        VersionTooNew: a newer version of OpenClaw Core made it.
+    """
+    steps = Steps(progress)
+
+    def read(connection: Connection) -> Contents:
+        reader = StreamReader(connection, database.fields)
+        try:
+            with open_plain(file) as encrypted:
+                size = os.fstat(encrypted.fileno()).st_size
+
+                def take(data: bytes) -> None:
+                    steps.tell("Restoring", encrypted.tell(), size)
+                    reader.feed(data)
+
+                opener.open(encrypted, take)
+        except OSError as error:
+            raise BackupRefused(f"The backup {file} can't be read: {error.strerror}.") from error
+        contents = reader.finish()
+        try:
+            verify_contents(connection)
+        except ImportRefused as error:
+            raise BackupRefused(f"The backup doesn't hold together. {error.message}") from None
+        return contents
+
+    with steps.end_with(database):
+        contents = database.write(read)
+    if errors := database.integrity_errors():
+        raise BackupRefused(f"What was restored can't be read back: {errors[0]}.", hint="Check the disk.")
+    return contents

@@ -1,0 +1,135 @@
+"""Putting a new database, anchor and key slots in the place of the old: a crash leaves the ones or the others.
+
+A redo log in its simplest form. The new files are made and synced in `vault/next/`; then the mark `next/ready`
+decides: before it is durable the old vault counts, from then on the new one, and whoever opens the vault next
+carries out the renames that are still to do. No key is needed for that.
+
+Everybody who has the vault open holds a shared lock on its folder, and a swap needs the lock alone: SQLite removes
+a write-ahead log by name, so that a connection to the old database, closed late, would remove the new one's.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from vault.durable import make_private_folder, replace_file, storage_error, sync_folder
+from vault.errors import NoVault, VaultError
+
+__all__ = ["Presence", "settle"]
+
+_FOLDER, _READY = "next", "ready"
+_DATABASE = "vault.db"
+_FILES = (_DATABASE, "vault.anchor", "keyslots.json.backup", "keyslots.json")
+
+
+def settle(vault: Path) -> None:
+    """Finish a swap that was interrupted, before the key slots are read. Costs one look where there is none.
+
+    Raises:
+        VaultError: it could not be finished; trying again is safe.
+    """
+    if (vault / _FOLDER / _READY).exists():
+        Presence(vault).close()
+
+
+class Presence:
+    """Somebody who has the vault open. A swap that a crash interrupted is finished before this is made.
+
+    Args:
+        vault: The vault's folder.
+
+    Raises:
+        NoVault: there is no such folder.
+        VaultError: an interrupted swap could not be finished; trying again is safe.
+    """
+
+    def __init__(self, vault: Path) -> None:
+        self._vault = vault
+        try:
+            self._descriptor = os.open(vault, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NoVault("There is no vault here yet.", hint="Start `claw`, or run `claw vault init`.") from None
+        except OSError as error:
+            raise storage_error(error, vault) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            while (vault / _FOLDER / _READY).exists():
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+                _finish(vault)
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise storage_error(error, vault) from error
+            raise
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one who has the vault open.
+
+        Raises:
+            VaultError: somebody else has.
+        """
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Where the lock can't be raised at once, the system may have dropped the one we held.
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            raise VaultError(
+                "Another program has the vault open, and this can't be done beside it.",
+                hint="Leave the other `claw` programs, and try again.",
+            ) from None
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def stage(self) -> Path:
+        """An empty folder for the new files; within `alone`."""
+        folder = self._vault / _FOLDER
+        shutil.rmtree(folder, ignore_errors=True)  # of a swap that was never decided
+        make_private_folder(folder)
+        return folder
+
+    def commit(self) -> None:
+        """Make the staged files, which must be whole and synced, the vault's; within `alone`.
+
+        No connection to the old database may be open any more.
+
+        Raises:
+            VaultError: they could not be; the old vault is untouched, or the next opening finishes it.
+        """
+        sync_folder(self._vault / _FOLDER)
+        sync_folder(self._vault)
+        replace_file(self._vault / _FOLDER / _READY, b"")
+        try:
+            _finish(self._vault)
+        except OSError as error:
+            raise storage_error(error, self._vault) from error
+
+    def close(self) -> None:
+        """Be gone. Closing twice does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _finish(vault: Path) -> None:
+    folder = vault / _FOLDER
+    if not (folder / _READY).exists():  # somebody else was faster
+        return
+    if (folder / _DATABASE).exists():
+        # All of the old log is in the old file, and the new file must never meet it.
+        for suffix in ("-wal", "-shm"):
+            (vault / f"{_DATABASE}{suffix}").unlink(missing_ok=True)
+        sync_folder(vault)
+    for name in _FILES:
+        with contextlib.suppress(FileNotFoundError):  # it was moved before
+            (folder / name).replace(vault / name)
+    sync_folder(vault)
+    (folder / _READY).unlink()
+    sync_folder(folder)
+    shutil.rmtree(folder, ignore_errors=True)
