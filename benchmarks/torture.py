@@ -131,7 +131,8 @@ def report_interruptions(bench: Bench, effort: Effort, tallies: list[Tally]) -> 
     for kind in ("lost", "corrupt", "false alarms", "tracebacks"):
         bench.figure(kind.replace(" ", "_"), kind, kinds[kind], target=("<=", 0))
     for problem in problems[:20]:
-        bench.say(problem)
+        first, *_, last = problem.strip().splitlines() * 2
+        bench.say(first if first == last else f"{first} {last}")
 
 
 def kind_of(problem: str) -> str:

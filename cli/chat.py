@@ -11,6 +11,7 @@ import msgspec
 from cli.arguments import number_at_least
 from cli.console import Console, columns
 from cli.errors import UsageError
+from cli.working import Working
 from vault.sanitize import sanitize, sanitize_line
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> 
         if not console.confirm(f"Remove {titles} for good?"):
             console.say("Nothing was removed.")
             return
-    vault.erasure.carry_out(vault.erasure.of_sessions(list(found.values())))
+    with Working(console, "removing"):
+        vault.erasure.carry_out(vault.erasure.of_sessions(list(found.values())))
     console.say(f"Removed {titles}.")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from agent.assistant import Event, new_sampling
 from agent.errors import ContextOverflow
 from agent.models.embedded import EMBEDDED_NAME
+from cli import notices
 from cli.console import Console
 from cli.desk import Desk
 from cli.turn import play, stoppable, stopped
@@ -78,6 +79,8 @@ class _Conversation:
                 "It comes with the program; it is small, and often wrong. To get a better one:\n"
                 "claw model pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf"
             )
+        if self._desk.vault is not None:
+            notices.show(self._desk.vault, self._console)
 
     def _tell_locked(self, why: str) -> None:
         if self._waiting and sys.stdin.isatty():

@@ -5,25 +5,42 @@ from typing import TYPE_CHECKING
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.errors import LogDamaged
+from vault.keys import MasterKey
 from vault.log.entries import Action, Entry
 from vault.notifications import RollbackAccepted
 
 if TYPE_CHECKING:
+    from vault.keychain import Keychain
     from vault.store import Vault
 
-__all__ = ["note_acceptance"]
+__all__ = ["accept"]
 
 
-def note_acceptance(vault: "Vault", finding: str) -> bool:
-    """Log it, and have the person told of it wherever they look next.
+def accept(vault: "Vault", master: MasterKey, keychain: "Keychain | None") -> "Vault":
+    """Close a vault that has an alarm, and open it for writing, as it lies there.
 
     Args:
-        vault: As it was accepted, open for writing.
-        finding: What was wrong with it.
+        vault: The vault.
+        master: Its key.
+        keychain: Where its anchor is mirrored, if anywhere.
 
     Returns:
-        Whether the transparency log took it: one that was damaged takes nothing.
+        The vault as it was accepted; that is logged, and the person told wherever they look next.
     """
+    finding, slot_id = vault.alarm, vault.slot_id
+    copy = MasterKey(master.expose(), master.vault_id)
+    vault.close()
+    accepted = type(vault).open_with_master(vault.home, copy, vault.opened_by, keychain=keychain, accept=True)
+    accepted.slot_id = slot_id
+    try:
+        _note(accepted, finding)
+    except BaseException:
+        accepted.close()
+        raise
+    return accepted
+
+
+def _note(vault: "Vault", finding: str) -> None:
     entry = Entry(
         action=Action.ACCEPT,
         purpose="the person's wish",
@@ -31,12 +48,11 @@ def note_acceptance(vault: "Vault", finding: str) -> bool:
         description=f"taken for the newest, though: {finding}",
     )
 
-    def note(connection: Connection) -> bool:
+    def note(connection: Connection) -> None:
         vault.notifications.raise_(RollbackAccepted(finding), connection)
         try:
             vault.log.record(connection, entry)
-        except LogDamaged:  # raised before anything is written
-            return False
-        return True
+        except LogDamaged:  # raised before anything is written; the notification tells it all the same
+            return
 
-    return vault.database.write(note)
+    vault.database.write(note)

@@ -181,12 +181,15 @@ class Database:
         """
 
         def check() -> list[str]:
-            guard = None if self.alarm else self._guard
-            # Within, or another process that folds would change pages while they are read.
-            with guard.writing(self._connection) if guard else contextlib.nullcontext():
-                if guard:
-                    guard.fold(self._connection, "TRUNCATE")
-                rows = self._connection.execute("PRAGMA cipher_integrity_check").fetchall()
+            guard, check_pages = None if self.alarm else self._guard, "PRAGMA cipher_integrity_check"
+            try:
+                # Within, or another process that folds would change pages while they are read.
+                with guard.writing(self._connection) if guard else contextlib.nullcontext():
+                    if guard:
+                        guard.fold(self._connection, "TRUNCATE")
+                    rows = self._connection.execute(check_pages).fetchall()
+            except sqlcipher3.DatabaseError:  # a damaged page is in the way: the file as it lies there
+                rows = self._connection.execute(check_pages).fetchall()
             if rows:
                 return [str(row[0]) for row in rows]  # SQLite's own check would stumble over those pages
             rows = self._connection.execute("PRAGMA integrity_check").fetchall()

@@ -172,12 +172,9 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
         connection.execute("DELETE FROM attachments WHERE n = ? AND message_id = ?", (file.n, file.message_id))
         bury(connection, Buried.ATTACHMENT, attachment_id(file.message_id, file.name), now_ms)
     after = _count(connection)
-    if after.messages < before.messages:
-        # FTS5's secure-delete leaves words behind that separate the pages of the index.
+    if after.messages < before.messages and _separators_tell(connection):
         connection.execute("INSERT INTO messages_text (messages_text) VALUES ('rebuild')")
-    return Erased(
-        before.sessions - after.sessions, before.messages - after.messages, before.files - after.files
-    )
+    return Erased(before.sessions - after.sessions, before.messages - after.messages, before.files - after.files)
 
 
 def _of_message(connection: Connection, message_id: str) -> Plan:
@@ -251,6 +248,26 @@ def _retitle(connection: Connection, session_id: str, parent_id: MessageId | Non
         ).fetchone()
         title = sanitize_line(first[0], 60) if first else ""
         connection.execute("UPDATE sessions SET title = ? WHERE id = ?", (title or "Untitled", session_id))
+
+
+def _separators_tell(connection: Connection) -> bool:
+    """Whether the full-text index still holds a word that no message has.
+
+    FTS5's secure-delete takes words out of the pages of the index, but leaves what separates the pages: beginnings
+    of words, each long enough to tell the first of a page from the last of the one before.
+    """
+    connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, messages_text, row)")
+    try:
+        for (separator,) in connection.execute("SELECT DISTINCT term FROM messages_text_idx").fetchall():
+            beginning = bytes(separator[1:])  # the first byte says which index
+            row = connection.execute(
+                "SELECT term FROM temp.words WHERE term >= CAST(? AS TEXT) LIMIT 1", (beginning,)
+            ).fetchone()
+            if beginning and not (row and row[0].encode().startswith(beginning)):
+                return True
+        return False
+    finally:
+        connection.execute("DROP TABLE temp.words")
 
 
 def find_sessions(connection: Connection, condition: str, *values: str | int) -> tuple[Session, ...]:

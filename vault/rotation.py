@@ -53,8 +53,8 @@ def rotate(
         KeychainError: the keychain holds the anchor's mirror, and didn't take the new one; nothing was changed.
     """
     fresh = MasterKey.generate(master.vault_id)
-    renewed = Keyslots.read(home.keyslots).rewrapped(master, fresh)
     with presence.alone():
+        renewed = Keyslots.read(home.keyslots).rewrapped(master, fresh)  # alone: or a slot added now would be lost
         folder = presence.stage()
         copy = folder / home.database.name
         old = database.fields

@@ -1,5 +1,6 @@
 """What is written down of a change of the slots: in the transparency log before and after, and for the person."""
 
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from vault.classes import DataClass
@@ -8,6 +9,7 @@ from vault.database import Database
 from vault.log.entries import Action, Entry, Status
 from vault.log.transparency import TransparencyLog
 from vault.notifications import Notifications, SlotsChanged
+from vault.slot_epoch import remember_slots
 
 __all__ = ["Journal", "SlotChange", "VaultJournal"]
 
@@ -37,9 +39,16 @@ class Journal(Protocol):
 
 
 class VaultJournal:
-    """The journal of an open vault."""
+    """The journal of an open vault.
 
-    def __init__(self, database: Database, log: TransparencyLog) -> None:
+    Args:
+        database: The vault's.
+        log: The vault's.
+        keyslots: The file that changes; the vault remembers which is the newest.
+    """
+
+    def __init__(self, database: Database, log: TransparencyLog, keyslots: Path) -> None:
+        self._keyslots = keyslots
         self._database = database
         self._log = log
 
@@ -53,6 +62,7 @@ class VaultJournal:
         def note(connection: Connection) -> None:
             self._log.record(connection, _entry(change, Status.DONE if done else Status.REFUSED, number))
             if done:
+                remember_slots(connection, self._keyslots)
                 told = SlotsChanged(added=(change.slot,)) if change.added else SlotsChanged(removed=(change.slot,))
                 Notifications(self._database).raise_(told, connection)
 

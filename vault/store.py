@@ -21,11 +21,12 @@ from vault.home import Home
 from vault.keychain import Keychain
 from vault.keys import MasterKey, new_vault_id
 from vault.keyslots import Keyslots, Opening
-from vault.mirror import Mirror
 from vault.lock import LockLatch, LockLimits, LockWatch
+from vault.mirror import Mirror
 from vault.model_store import ModelStore
 from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
 from vault.slot_changes import SlotChanges, settle
+from vault.slot_epoch import slots_finding
 from vault.slot_kinds import KeychainSlot, kind_of
 from vault.swap import Presence
 
@@ -188,6 +189,7 @@ class Vault:
         """
         mirror = Mirror.where_possible(keychain, master)
         presence: Presence | None = None
+        database: Database | None = None
         try:
             presence = Presence(home.vault)
             mirrored = _remembered(mirror)
@@ -198,7 +200,11 @@ class Vault:
                 at_least=mirrored,
                 accept=accept,
             )
+            if not database.alarm:
+                database.alarm = slots_finding(home.keyslots, master, database, accept=accept)
         except BaseException:
+            if database:
+                database.close()
             if presence:
                 presence.close()
             master.wipe()
@@ -261,24 +267,14 @@ class Vault:
         """The ways into the vault, to be listed and changed."""
         from vault.slot_journal import VaultJournal
 
-        return SlotChanges(self.home.keyslots, self._master, VaultJournal(self._database, self.log))
+        journal = VaultJournal(self._database, self.log, self.home.keyslots)
+        return SlotChanges(self.home.keyslots, self._master, journal)
 
     def accept(self) -> "Vault":
         """Take the vault as it lies there for the newest; this one is closed, the one returned open for writing."""
-        from vault.acceptance import note_acceptance
+        from vault.acceptance import accept
 
-        finding, slot_id = self.alarm, self.slot_id
-        keychain = self._mirror.keychain if self._mirror else None
-        master = MasterKey(self._master.expose(), self._master.vault_id)
-        self.close()
-        accepted = Vault.open_with_master(self.home, master, self.opened_by, keychain=keychain, accept=True)
-        accepted.slot_id = slot_id
-        try:
-            note_acceptance(accepted, finding)
-        except BaseException:
-            accepted.close()
-            raise
-        return accepted
+        return accept(self, self._master, self._mirror.keychain if self._mirror else None)
 
     def integrity_errors(self) -> list[str]:
         """What a check of every page of the database finds; empty when it is whole."""

@@ -8,6 +8,7 @@ import msgspec
 
 from cli.console import Console, size
 from cli.errors import UsageError
+from cli.working import Working
 from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _carry_out(vault: "Vault", plan: "Plan", console: Console, *, yes: bool, as_
         if not console.confirm("Erase it for good?"):
             console.say("Nothing was erased.")
             return 1
-    receipt = vault.erasure.carry_out(plan)
+    with Working(console, "erasing"):
+        receipt = vault.erasure.carry_out(plan)
     if as_json:
         print(msgspec.json.encode(receipt).decode())
     else:

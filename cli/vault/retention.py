@@ -7,6 +7,7 @@ import msgspec
 
 from cli.console import Console, columns
 from cli.errors import UsageError
+from cli.working import Working
 
 if TYPE_CHECKING:
     from vault.retention import Retained, Retention, Rule
@@ -39,7 +40,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             case "set":
                 return _set(vault.retention, arguments, console)
             case "run":
-                report = vault.retention.run()
+                with Working(console, "letting go of what was kept long enough"):
+                    report = vault.retention.run()
                 if arguments.json:
                     print(msgspec.json.encode(report).decode())
                 else:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import sqlcipher3
 
-from vault.conversations import Attachment
 from vault.home import Home
 from vault.keys import MasterKey, new_vault_id
 from vault.keyslots import Keyslots
+from vault.messages import Attachment
 from vault.passphrase import KdfCost
 from vault.store import Vault
 

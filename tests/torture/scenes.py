@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 from tests.torture.beginnings import CHEAP, PASSPHRASE, Notebook, home_in
 from tests.torture.state import Rows, observe, wrong
-from vault.conversations import Attachment
 from vault.errors import ClawError
 from vault.home import Home
 from vault.keyslots import Keyslots
+from vault.messages import Attachment
 from vault.store import Vault
 
 __all__ = ["Attack", "Files", "Finding", "Scene", "noticed", "scenes"]

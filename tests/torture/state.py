@@ -16,17 +16,18 @@ from vault.home import Home
 from vault.inventory import TABLES, sealed_columns
 from vault.pause import PauseLatch
 from vault.shred import shred
+from vault.slot_kinds import kind_of
 from vault.store import Vault
 
 __all__ = ["Mark", "Progress", "Rows", "State", "judge", "observe", "progress", "wrong"]
 
 Rows = dict[str, str]
-"""Digest of each row by its table and key."""
+"""Digest of each row by its table and key, and the kind of each slot by its id."""
 
 _OWN_LIFE = {"vault_state", "log_state", "model_checks", "messages_text"}
 """Tables that change with others, or hold nothing of their own; the vault's own check looks at them."""
-_JOURNAL = ("log_entries/", "notifications/", "secrets/")
-"""Rows that tell what was tried."""
+_JOURNAL = ("log_entries/", "notifications/", "secrets/", "slots/")
+"""Rows that tell what was tried, and slots, whose ids another order of events changes."""
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -80,11 +81,11 @@ def progress(events: Iterable[Event]) -> Progress:
 
 
 def observe(vault: Vault) -> Rows:
-    """Every row of the vault, sealed fields opened; empty values are left out, so that schemas compare."""
+    """Every row, sealed fields opened, and every slot; without empty values, so that schemas compare."""
     fields = vault.database.fields
 
     def look(connection: Connection) -> Rows:
-        rows: Rows = {}
+        rows: Rows = {f"slots/{slot.id}": kind_of(slot) for slot in vault.slots.read().slots}
         for name, table in TABLES.items():
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})").fetchall()]
             if name in _OWN_LIFE or not columns:

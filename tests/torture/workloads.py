@@ -16,8 +16,9 @@ from tests.torture.repeatable import make_repeatable
 from tests.torture.stage import Stage
 from tests.torture.state import State
 from vault.classes import DataClass
-from vault.conversations import Attachment, Conversations, Generation, MessageId, Session
+from vault.conversations import Conversations
 from vault.log.entries import Action, Entry
+from vault.messages import Attachment, Generation, MessageId, Session
 from vault.pause import PauseLatch
 from vault.recovery import RecoveryKit
 from vault.retention import Retained

@@ -163,7 +163,10 @@ class Operation(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """How many bytes left the device, as the last entry that counts them says."""
+        """How many bytes left the device, as the last entry that counts them says; a refusal ends with its own."""
+        last = self.entries[-1].entry
+        if last and last.status is Status.REFUSED:
+            return last.bytes
         return next((e.entry.bytes for e in reversed(self.entries) if e.entry and e.entry.bytes), 0)
 
 

@@ -44,9 +44,13 @@ class StagedFile:
         """Of what was written, in hex."""
         return self._hash.hexdigest()
 
+    def flush(self) -> None:
+        """Hand all of it to the system, where it may lack room."""
+        self._file.flush()
+
     def sync(self) -> None:
         """Have all of it on the disk."""
-        self._file.flush()
+        self.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -64,20 +68,22 @@ class StagedFolder:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[StagedFile]:
-        """A new file in it, or in a folder of it; synced when the block ends well."""
+        """A new file in it, or in a folder of it."""
         path = self.path / name
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700)
         file = StagedFile(path)
         try:
             yield file
-            file.sync()
+            file.flush()
         finally:
             file.close()
 
     def sync(self) -> None:
-        """Have the names of all of it on the disk."""
-        for folder, _, _ in os.walk(self.path):
+        """Have all of it on the disk. At the end, because the first sync then takes most of the others along."""
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                _sync(Path(folder) / name)
             _sync_names(Path(folder))
 
 
@@ -93,6 +99,7 @@ def staged_file(path: Path, *, replace: bool = False) -> Iterator[StagedFile]:
         VaultError: something is there, or nothing can be written there.
         DiskFull: there is no room; nothing of it is left.
     """
+    path = _named(path)
     with _trouble_told(path):
         if not replace and os.path.lexists(path):
             raise VaultError(f"{path} is there already; it was not touched.", hint="Choose another name.")
@@ -122,10 +129,14 @@ def staged_folder(path: Path) -> Iterator[StagedFolder]:
     Raises:
         VaultError, DiskFull: as `staged_file` says.
     """
+    path = _named(path)
     occupied = VaultError(f"{path} is there already, and isn't an empty folder.", hint="Choose another name.")
     with _trouble_told(path):
-        if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
-            raise occupied
+        if os.path.lexists(path):
+            if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
+                raise occupied
+            if path.samefile("."):
+                raise VaultError("The folder that you are in can't be replaced.", hint="Name another one.")
         staged = _beside(path)
         try:
             folder = StagedFolder(staged)
@@ -167,6 +178,11 @@ def _trouble_told(path: Path) -> Iterator[None]:
         raise VaultError(f"{path} can't be written: {error.strerror}.", hint="Choose another place.") from error
 
 
+def _named(path: Path) -> Path:
+    """The same place by a name of its own: `.` has none."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
 def _beside(path: Path) -> Path:
     """A name of its own in the same folder; those that a killed run left there go."""
     for left in path.parent.glob(f".{_escaped(path.name)}.*.part"):
@@ -178,6 +194,14 @@ def _beside(path: Path) -> Path:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_names(folder: Path) -> None:

@@ -49,7 +49,7 @@ class Steps:
             yield
         except BaseException:
             self._stopped.set()
-            with contextlib.suppress(VaultError):
+            with contextlib.suppress(VaultError, RuntimeError):  # it may be closed by now
                 database.read(lambda _: None)  # its thread does one thing after another
             raise
 

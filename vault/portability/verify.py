@@ -18,6 +18,7 @@ _UPROOTED = """
 _ELSEWHERE = """
     SELECT count(*) FROM messages m JOIN messages p ON p.id = m.parent_id WHERE p.session_id != m.session_id
 """
+_HEAD_ELSEWHERE = "SELECT count(*) FROM sessions s JOIN messages m ON m.id = s.head WHERE m.session_id != s.id"
 
 
 def verify_contents(connection: Connection) -> None:
@@ -34,8 +35,8 @@ def verify_contents(connection: Connection) -> None:
         raise ImportRefused(f"A row of {broken[0]} belongs to one of {broken[2]} that isn't there.")
     if _number(connection, _UPROOTED):
         raise ImportRefused("A conversation's messages answer one another in a circle.")
-    if _number(connection, _ELSEWHERE):
-        raise ImportRefused("A message answers one of another conversation.")
+    if _number(connection, _ELSEWHERE) or _number(connection, _HEAD_ELSEWHERE):
+        raise ImportRefused("A conversation goes on from a message of another one.")
     try:
         connection.execute("INSERT INTO messages_text (messages_text, rank) VALUES ('integrity-check', 1)")
     except sqlcipher3.DatabaseError:

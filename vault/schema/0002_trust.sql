@@ -24,10 +24,11 @@ CREATE TABLE vault_state (
     field_epoch  INTEGER NOT NULL,             -- which generation of field keys seals new values
     created_ms   INTEGER NOT NULL,
     rotated_ms   INTEGER NOT NULL,
-    retained_ms  INTEGER NOT NULL              -- when what was kept long enough last went
+    retained_ms  INTEGER NOT NULL,             -- when what was kept long enough last went
+    slots_epoch  INTEGER NOT NULL              -- of the newest keyslots.json
 ) STRICT;
 INSERT INTO vault_state VALUES (1, 0, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER),
-                                CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
+                                CAST(unixepoch('subsec') * 1000 AS INTEGER), 0, 0);
 
 CREATE TABLE secrets (
     name   TEXT PRIMARY KEY,

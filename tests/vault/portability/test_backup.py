@@ -19,6 +19,7 @@ from vault.errors import BackupRefused, ClawError, VaultError, VersionTooNew, Wr
 from vault.home import Home
 from vault.log.entries import Action
 from vault.notifications import LargeExport, Notifications
+from vault.portability import stream
 from vault.portability.age_passphrase import Passphrase
 from vault.portability.age_recipients import Identities, Recipients
 from vault.portability.backup import back_up
@@ -245,6 +246,13 @@ def test_contents_that_somebody_with_the_key_tampered_with_are_refused(
     assert {name: tray.refuses(sealed(b"".join(text))) for name, text in tampered.items()} == dict.fromkeys(
         tampered, BackupRefused
     )
+
+
+def test_a_line_that_never_ends_is_refused_before_memory_is_taken_for_it(
+    tray: Tray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "MAX_LINE", 100_000)
+    assert tray.refuses(sealed(b'["openclaw-core backup",' + b" " * 300_000)) is BackupRefused
 
 
 def test_rows_that_dont_hold_together_are_refused(furnished: Vault, tray: Tray, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_system_prompt_is_kept_as_such_and_once() -> None:
 
 
 def test_tools_and_other_content_are_labelled_or_counted() -> None:
-    hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
+    hidden: dict[str, object] = {"is_visually_hidden_from_conversation": True}
     mapping = {
         "q": node("user", "Draw.", {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}),
         "t": node("assistant", parent="q", content={"content_type": "thoughts", "thoughts": [{"content": "hm"}]}),
@@ -117,7 +117,7 @@ def test_tools_and_other_content_are_labelled_or_counted() -> None:
             author={"role": "tool", "name": "python"},
             content={"content_type": "execution_output", "text": "2"},
         ),
-        "h": node("user", "a note", parent="o", **hidden),
+        "h": node("user", "a note", parent="o", metadata=hidden),
         "m": node(
             "user",
             parent="h",

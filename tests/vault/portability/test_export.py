@@ -83,8 +83,23 @@ def test_an_empty_folder_is_filled_and_anything_else_left_alone(furnished: Vault
             export(furnished, tmp_path / name)
     with pytest.raises(VaultError, match="can't be written"):
         export(furnished, tmp_path / "no" / "such" / "folder")
+    for name in ("..", "/", "/dev/null"):
+        with pytest.raises(VaultError):
+            export(furnished, Path(name))
     assert files_of(tmp_path / "empty") == before
     assert sorted(os.listdir(tmp_path)) == ["empty", "file", "home", "link"]
+
+
+def test_the_folder_that_one_is_in_isnt_replaced_under_ones_feet(
+    furnished: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "../here"):
+        with pytest.raises(VaultError, match="folder that you are in"):
+            export(furnished, Path(name))
+    export(furnished, Path("out"))
+    assert Path("out", MANIFEST).exists()
 
 
 def test_it_is_logged_before_it_appears_without_saying_what_was_in_it(furnished: Vault, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from vault.errors import ImportRefused, VersionTooNew
 from vault.home import Home
 from vault.inventory import TABLES
 from vault.log.entries import Action
-from vault.portability import sources
+from vault.portability import imports, sources
 from vault.portability.export import export, tables_in_exports
 from vault.portability.imports import import_path
 from vault.portability.manifest import MANIFEST, table_file
@@ -327,6 +327,20 @@ def test_an_export_that_was_forged_is_refused_with_its_line(
     assert before in (exported / table_file(table)).read_bytes()
     forge(exported, table, lambda data: data.replace(before, after))
     assert refusal(other, exported)
+
+
+def test_a_conversation_that_goes_on_from_another_ones_message_is_refused(other: Vault, exported: Path) -> None:
+    first = json.loads((exported / table_file("messages")).read_text().splitlines()[0])
+    head = f'"head":"{first["id"]}"'.encode()
+    forge(exported, "sessions", lambda data: data.replace(b'"head":null', head))
+    assert "goes on from a message of another one" in refusal(other, exported)
+
+
+def test_a_line_that_is_too_long_is_refused_before_it_is_parsed(
+    other: Vault, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "MAX_LINE", 100)
+    assert "sessions.jsonl, line 1: it is cut off, or too long" in refusal(other, exported)
 
 
 def test_a_manifest_that_is_none_or_of_a_newer_version_is_refused(other: Vault, exported: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vault.portability.conftest import CANARY
+from tests.vault.portability.conftest import CANARY, rows_of
 from vault.classes import HighlySensitive
 from vault.connection import Connection
 from vault.database import Database
@@ -20,7 +20,7 @@ from vault.store import Vault
 
 Result = TypeVar("Result")
 
-SESSION = {
+SESSION: dict[str, Any] = {
     "n": 1,
     "id": "0123456789",
     "title": "t",
@@ -71,7 +71,8 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def parse(table: str, row: object) -> dict[str, Any]:
-    return in_rows(table, lambda rows: rows.parse(msgspec.json.encode(row), "f, line 3"))
+    line = msgspec.json.encode(row)
+    return in_rows(table, lambda rows: dict[str, Any](rows.parse(line, "f, line 3")))
 
 
 def in_rows(table: str, work: Callable[[Rows], Result]) -> Result:
@@ -84,10 +85,7 @@ def in_rows(table: str, work: Callable[[Rows], Result]) -> Result:
 
 def test_every_row_of_every_table_survives_the_way_out_and_in(furnished: Vault) -> None:
     tables = [name for name, table in TABLES.items() if table.travels is not Travels.NOWHERE]
-    lines = {
-        name: furnished.database.read(lambda c, n=name: list(Rows(c, n, furnished.database.fields).lines()))
-        for name in tables
-    }
+    lines = rows_of(furnished, *tables)
     assert all(lines.values()), "a table without a row shows nothing"
     database = Database.in_memory()
 
