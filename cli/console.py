@@ -96,6 +96,7 @@ class Console:
                 raise
             return self.create_vault()
         harden_process()
+        _ = self.settings  # if they are wrong, that is to be known before anybody types a passphrase
         unlocking = Unlocking(self, slots)
         vault = unlocking.open(ask=ask)
         if due:
@@ -115,6 +116,7 @@ class Console:
         from vault.pause import PauseLatch
 
         vault.watch.limit(LockLimits(on_suspend=self.settings.vault.lock_on_suspend))
+        vault.watch.keep_held = self._keep_held
         if vault.alarm:
             self.say(f"ALARM: {vault.alarm}\n{ACCEPT}")
             return vault
@@ -126,6 +128,11 @@ class Console:
             self.say(f"What was due could not be done: {error.message}")
         PauseLatch(self.home).fold_into(vault)
         return vault
+
+    def _keep_held(self) -> None:
+        from vault.holder import KeyHolder
+
+        KeyHolder(self.home).touch()
 
     def create_vault(self, fill: "Callable[[Database], object]" = lambda _database: None) -> "Vault":
         """Make the vault: a passphrase, a keychain slot where one answers, and a screen that says what was done.

@@ -162,9 +162,7 @@ class Unlocking:
             with contextlib.suppress(VaultError):
                 holder.end()
             return None
-        vault = Vault.open_with_master(self._home, master, "holder")
-        vault.watch.keep_held = holder.touch
-        return vault
+        return Vault.open_with_master(self._home, master, "holder")
 
 
 def hold_if_possible(vault: "Vault", console: "Console") -> None:

@@ -95,6 +95,8 @@ class Anchor:
                         "Another program holds the vault's database.", hint="Close it and try again."
                     ) from None
                 time.sleep(0.001)
+            except OSError as error:  # a file system without locks
+                raise storage_error(error, self._path) from error
         try:
             yield
         finally:
@@ -102,7 +104,12 @@ class Anchor:
 
     def newest(self) -> AnchorRecord | None:
         """The newest record that is whole; `None` when there is none."""
-        records = [record for slot in range(_SLOTS) if (record := self._parse(self._read(slot)))]
+        try:
+            data = os.pread(self._file, _SLOTS * _SLOT_BYTES, 0)
+        except OSError as error:
+            raise VaultError(f"{self._path} can't be read: {error.strerror}.") from error
+        starts = range(0, len(data), _SLOT_BYTES)
+        records = [record for at in starts if (record := self._parse(data[at : at + _RECORD_BYTES]))]
         return max(records, key=_age, default=None)
 
     def proves(self, record: AnchorRecord, fingerprint: bytes) -> bool:

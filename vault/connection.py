@@ -126,10 +126,10 @@ def check_length(key: bytes) -> None:
 
 
 def check_magic(path: Path, descriptors: Descriptors) -> None:
-    """Look at a file's first bytes before SQLCipher does.
+    """Look at a file's first bytes, and for what SQLite would bring back of it, before SQLCipher does.
 
     Raises:
-        DatabaseDamaged: it is missing, cut off, or can't be read.
+        DatabaseDamaged: it is missing, cut off, or can't be read; or a rollback journal lies beside it.
         PlaintextDatabase: it is an unencrypted SQLite file.
     """
     try:
@@ -150,6 +150,12 @@ def check_magic(path: Path, descriptors: Descriptors) -> None:
         raise DatabaseDamaged(
             f"{path} is cut off ({len(magic)} bytes).",
             hint="Restore the file from a backup. Nothing was changed.",
+        )
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists():
+        raise DatabaseDamaged(
+            f"{journal} isn't this vault's, which keeps no such journal: SQLite would put the pages in it back.",
+            hint="Move it away. Nothing was changed.",
         )
 
 

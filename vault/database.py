@@ -146,6 +146,9 @@ class Database:
     def alone(self, work: Callable[[Connection], Result]) -> Result:
         """Run statements outside a transaction, on a file that holds everything, while no other process writes.
 
+        They may fold it, and write into other databases, but not into this one: no epoch would count that, and a
+        process killed then would leave what looks like somebody else's pages.
+
         Raises:
             RolledBack: as in `write`.
         """

@@ -10,8 +10,9 @@ import sqlcipher3
 from vault.anchor import Anchor, AnchorRecord, LogHead
 from vault.connection import Connection
 from vault.descriptors import Descriptors
-from vault.durable import sync_folder
+from vault.durable import storage_error, sync_folder
 from vault.errors import PlaintextDatabase, RolledBack, VaultError
+from vault.migrations import FIRST_ANCHORED
 from vault.pages import Pages
 
 __all__ = ["ACCEPT", "Guard", "Newest", "anchor_path"]
@@ -104,8 +105,7 @@ class Guard:
             return _REPLACED
         if at_least and not _holds(connection, at_least.log):
             return "The transparency log isn't the one that the keychain remembers: it was cut or rewritten."
-        # Each transaction of ours counts one up: an old page brought in as a new one doesn't.
-        if record.epoch + self._pages.follow() != epoch:
+        if not self._follows(record.epoch, epoch):
             return _ADDED
         self.record, self._epoch = record, epoch
         return ""
@@ -127,11 +127,15 @@ class Guard:
             raise PlaintextDatabase(f"{self._database} was about to be written unencrypted; nothing was stored.")
         self._pages.scan(self._pages.current())
         self._write(connection, durable=True)
-        sync_folder(self._database.parent)
+        try:
+            sync_folder(self._database.parent)
+        except OSError as error:
+            raise storage_error(error, self._database.parent) from error
 
     def renew(self, connection: Connection) -> None:
-        """Take in what a process committed that was killed before it could say so; the caller holds `alone`."""
-        if self.record and self.record.epoch < self._epoch:
+        """Take in what a crash left that the anchor doesn't know of; the caller holds `alone`."""
+        frames, position = self._pages.position.frames, self.record and self.record.position
+        if frames and self._pages.position != position:
             with contextlib.suppress(VaultError):  # the database may be ahead
                 self._write(connection, durable=True)
 
@@ -165,7 +169,8 @@ class Guard:
         """
         with self._anchor.alone():
             self._catch_up(connection)
-            self._write(connection, durable=True)
+            if self._pages.position.frames:  # else there is nothing to fold, and the anchor is safe already
+                self._write(connection, durable=True)
             yield
 
     def close(self) -> None:
@@ -179,12 +184,13 @@ class Guard:
         record = self._anchor.newest()
         if record is None:
             raise RolledBack("The vault's anchor disappeared while the vault was open.", hint=ACCEPT)
-        epoch, _ = _state(connection)
+        row = connection.execute("SELECT epoch FROM vault_state").fetchone()  # mends SQLite's index after a crash
+        epoch = int(row[0]) if row else 0
         if record != self.record:
             if not self._agrees(record):
                 raise RolledBack(_REPLACED, hint=ACCEPT)
             self.record, self._epoch = record, record.epoch
-        if self._epoch + self._pages.follow() != epoch:
+        if not self._follows(self._epoch, epoch):
             raise RolledBack(_ADDED, hint=ACCEPT)
         self._epoch = epoch
 
@@ -193,6 +199,16 @@ class Guard:
             compute(record.position) and self._anchor.proves(record, self._pages.fingerprint)
             for compute in (self._pages.advance, self._pages.scan)
         )
+
+    def _follows(self, known: int, epoch: int) -> bool:
+        """Bring the fingerprint up to date; whether what was committed since is ours.
+
+        Each transaction of ours counts one up: an old page that is brought in as a new one doesn't. Frames that
+        change nothing are a log that was folded in long ago, and that a power cut brought back.
+        """
+        before = self._pages.fingerprint
+        commits = self._pages.follow()
+        return known + commits == epoch or self._pages.fingerprint == before
 
     def _write(self, connection: Connection, *, durable: bool = False) -> None:
         epoch, head = _state(connection)
@@ -213,7 +229,8 @@ def _holds(connection: Connection, log: LogHead) -> bool:
 
 def _state(connection: Connection) -> tuple[int, LogHead]:
     """The epoch and the log's head, as the database has them; zeros before there was an anchor."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'vault_state'").fetchone():
+    version = connection.execute("PRAGMA user_version").fetchone()
+    if version is None or version[0] < FIRST_ANCHORED:
         return 0, LogHead(0, bytes(32))
     row = connection.execute(
         """

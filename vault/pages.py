@@ -81,7 +81,7 @@ class Pages:
     @property
     def encrypted(self) -> bool:
         """Whether the file isn't that of an SQLite without encryption."""
-        return os.pread(self._file, len(_PLAINTEXT_MAGIC), 0) != _PLAINTEXT_MAGIC
+        return self._read(self._file, len(_PLAINTEXT_MAGIC), 0) != _PLAINTEXT_MAGIC
 
     def current(self) -> WalPosition:
         """What is in effect now, as SQLite's wal-index says; the caller keeps writers away.
@@ -94,7 +94,7 @@ class Pages:
                 self._index = self._descriptors.open(self._path.with_name(f"{self._path.name}-shm"))
             except FileNotFoundError:
                 return WalPosition(bytes(8), 0, self._file_pages())
-        header = os.pread(self._index, _INDEX_HEADER.size, 0)
+        header = self._read(self._index, _INDEX_HEADER.size, 0)
         if len(header) < _INDEX_HEADER.size:
             raise DatabaseDamaged(f"The shared memory of {self._path} is cut off.", hint="Start again.")
         frames, pages, salts = _INDEX_HEADER.unpack(header)
@@ -159,7 +159,7 @@ class Pages:
             return 0
         if page in self._newer:
             return self._newer[page]
-        return self._value(page, os.pread(self._file, _VERSION_BYTES, page * PAGE_BYTES - _VERSION_BYTES))
+        return self._value(page, self._read(self._file, _VERSION_BYTES, page * PAGE_BYTES - _VERSION_BYTES))
 
     def _frames(self, after: int, until: int, pages: int) -> tuple[dict[int, int], int]:
         """The newest version of each page in the frames `after + 1` to `until`, and how many commits they hold."""
@@ -167,7 +167,7 @@ class Pages:
         commits = 0
         while after < until:
             count = min(until - after, _SCAN_PAGES)
-            chunk = os.pread(self._wal, count * _FRAME_BYTES, _WAL_HEADER_BYTES + after * _FRAME_BYTES)
+            chunk = self._read(self._wal, count * _FRAME_BYTES, _WAL_HEADER_BYTES + after * _FRAME_BYTES)
             if len(chunk) < count * _FRAME_BYTES:
                 break  # cut off: the fingerprint won't fit
             for start in range(0, len(chunk), _FRAME_BYTES):
@@ -177,13 +177,19 @@ class Pages:
             after += count
         return {page: self._value(page, version) for page, version in versions.items() if page <= pages}, commits
 
+    def _read(self, descriptor: int, length: int, at: int) -> bytes:
+        try:
+            return os.pread(descriptor, length, at)
+        except OSError as error:
+            raise DatabaseDamaged(f"{self._path} can't be read: {error.strerror}.") from error
+
     def _file_pages(self) -> int:
         return -(-os.fstat(self._file).st_size // PAGE_BYTES)
 
     def _file_sum(self, pages: int, overlay: dict[int, int]) -> int:
         total = 0
         for first in range(0, pages, _SCAN_PAGES):
-            chunk = os.pread(self._file, min(_SCAN_PAGES, pages - first) * PAGE_BYTES, first * PAGE_BYTES)
+            chunk = self._read(self._file, min(_SCAN_PAGES, pages - first) * PAGE_BYTES, first * PAGE_BYTES)
             for start in range(PAGE_BYTES - _VERSION_BYTES, len(chunk), PAGE_BYTES):
                 page = first + start // PAGE_BYTES + 1
                 if page not in overlay:

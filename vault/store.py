@@ -311,10 +311,7 @@ class Vault:
         """
         from vault.holder import KeyHolder
 
-        holder = KeyHolder(self.home)
-        held = holder.start(self._master, limits)
-        self.watch.keep_held = holder.touch
-        return held
+        return KeyHolder(self.home).start(self._master, limits)
 
     def _lock(self, why: str) -> None:
         """Close the database and wipe the key at once; the keychain, which may be slow, isn't waited for."""

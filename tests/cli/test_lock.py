@@ -284,6 +284,7 @@ def test_after_a_lock_who_says_no_to_the_keychain_types_the_passphrase(at_a_desk
 def test_locking_needs_a_vault_and_no_readable_settings(typist: Person, tmp_path: Path) -> None:
     unlocks(typist)
     typist.home.config_file.write_text("nonsense [")
+    assert typist.claw("chat", "list").returncode == 2
     locks(typist)
     typist.home.config_file.unlink()
     assert not opens_unasked(typist)

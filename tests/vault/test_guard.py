@@ -1,6 +1,9 @@
 """The rollback alarm: raised by every older or foreign part put in, and by nothing else."""
 
+import os
 import shutil
+import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +11,12 @@ from typing import NamedTuple
 import pytest
 
 from tests.fixtures.databases import KEY, MANY, PAGE, append_frame, contents, image, note, read_frames, titles
+from tests.fixtures.processes import start_function
 from vault.anchor import LogHead
 from vault.connection import connect
 from vault.database import Database
-from vault.errors import RolledBack, VaultError
-from vault.guard import Newest, anchor_path
+from vault.errors import DatabaseDamaged, RolledBack, VaultError
+from vault.guard import Guard, Newest, anchor_path
 
 FRAME = 24 + PAGE
 OTHER_KEY = bytes(range(2, 34))
@@ -222,7 +226,7 @@ def test_an_attack_raises_the_alarm_and_nothing_is_changed_by_looking(attacked: 
         assert (refused.value.message, refused.value.exit_code) == (kept.alarm, 6)
         assert "claw vault accept" in refused.value.hint
         with pytest.raises(RolledBack):
-            kept.alone(lambda c: None)
+            kept.alone(lambda _: None)
         kept.close()
         after = contents(attacked.parent)
         added = {name: after.pop(name) for name in after.keys() - before.keys()}
@@ -256,6 +260,25 @@ def test_accepting_is_no_way_back_for_what_came_before(attacked: Path, tmp_path:
     kept = Database.open(attacked, KEY)
     assert kept.alarm
     kept.close()
+
+
+def test_being_killed_while_accepting_leaves_it_to_be_accepted(history: History, tmp_path: Path) -> None:
+    path = image(history.closed, tmp_path / "put back")
+    roll_the_file_back(path, history)
+    with start_function(accept_and_die, path) as accepting:
+        assert accepting.wait() == -signal.SIGKILL
+    kept = Database.open(path, KEY)
+    assert kept.alarm
+    kept.close()
+    Database.open(path, KEY, accept=True).close()
+    kept = Database.open(path, KEY)
+    assert kept.alarm == ""
+    kept.close()
+
+
+def accept_and_die(path: str) -> None:
+    Guard.adopt = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+    Database.open(Path(path), KEY, accept=True)
 
 
 def test_the_alarm_says_how_much_is_missing(history: History, tmp_path: Path) -> None:
@@ -310,6 +333,26 @@ def test_an_older_anchor_alone_hides_nothing(history: History, tmp_path: Path) -
     kept = Database.open(path, KEY)
     assert kept.alarm
     kept.close()
+
+
+def test_a_rollback_journal_put_beside_it_is_not_played_back(history: History, tmp_path: Path) -> None:
+    path = image(history.closed, tmp_path / "attacked")
+    put_back_in_a_journal(path, pages(history.old)[-1])
+    before = contents(path.parent)
+    for accept in (False, True):
+        with pytest.raises(DatabaseDamaged, match="journal") as refused:
+            Database.open(path, KEY, accept=accept)
+        assert "Move it away" in refused.value.hint
+    assert contents(path.parent) == before
+
+
+def put_back_in_a_journal(path: Path, content: bytes) -> None:
+    """As https://www.sqlite.org/fileformat2.html#the_rollback_journal says: the last page, as it is to be."""
+    number, nonce = len(pages(path)), 7
+    header = struct.pack(">8sIIIII", bytes.fromhex("d9d505f920a163d7"), 1, nonce, number, 512, PAGE)
+    total = sum(content[at] for at in range(PAGE - 200, 0, -200))
+    record = struct.pack(">I", number) + content + struct.pack(">I", nonce + total)
+    path.with_name("vault.db-journal").write_bytes(header.ljust(512, b"\0") + record)
 
 
 # While it is open

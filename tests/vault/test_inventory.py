@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from vault.log.entries import Action, Entry
 
 from tests.fixtures.databases import decrypted
 from tests.fixtures.models import PASSPHRASE
@@ -13,6 +12,7 @@ from vault.conversations import Conversations
 from vault.database import Database
 from vault.home import Home
 from vault.inventory import TABLES, Table, sealed_columns
+from vault.log.entries import Action, Entry
 from vault.messages import Attachment, Generation
 from vault.store import Vault
 

@@ -11,7 +11,7 @@ from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.processes import run_function
 from vault.connection import Connection
 from vault.errors import Locked, VaultError
-from vault.holder import Held, KeyHolder
+from vault.holder import KeyHolder
 from vault.home import Home
 from vault.lock import SYSTEM_CLOCK, LockLatch, LockLimits, LockTimer, LockWatch, lock_vault
 from vault.settings import VaultSettings
@@ -245,15 +245,6 @@ def test_locking_ends_the_process_that_holds_the_key(home: Home, vault: Vault) -
     assert lock_vault(home)
     assert KeyHolder(home).status() is None
     assert not lock_vault(home)
-
-
-def test_an_open_vault_keeps_the_key_held_while_it_is_used(home: Home, vault: Vault) -> None:
-    vault.hold(LockLimits(60))
-    try:
-        assert isinstance(vault.watch.keep_held(), Held)
-    finally:
-        KeyHolder(home).end()
-    assert vault.watch.keep_held() is None
 
 
 def test_where_the_latch_can_not_be_written_the_key_is_not_held_any_more_all_the_same(tmp_path: Path) -> None:

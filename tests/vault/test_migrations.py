@@ -231,24 +231,32 @@ def test_version_1_left_by_a_killed_process_loses_nothing(path: Path, tmp_path: 
 def migrate_and_die(path: str, moment: str) -> None:
     """Bring version 1 to version 2, and be killed on the way."""
 
-    def die(*arguments: object) -> None:
+    def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    adopt, migrate = Guard.adopt, migrations.migrate
-    if moment == "the anchor's file is made":
-        Guard.adopt = die  # type: ignore[method-assign]
-    elif moment == "the old state is anchored":
-        opening.migrate = die  # type: ignore[attr-defined]
-    elif moment == "a file is sealed":
-        FieldCipher.seal = die  # type: ignore[method-assign,assignment]
-    elif moment == "the migration is done":
-        opening.migrate = lambda *arguments: (migrate(*arguments), die())  # type: ignore[attr-defined]
-    else:
-        # The second time: of the new schema.
-        Guard.adopt = lambda *arguments: (  # type: ignore[method-assign]
-            adopt(*arguments),
-            setattr(Guard, "adopt", lambda *arguments: (adopt(*arguments), die())),
-        )
+    def die_after(function: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object) -> None:
+            function(*arguments)
+            die()
+
+        return run
+
+    def anchor_the_old_state(*arguments: object) -> None:
+        adopt(*arguments)  # type: ignore[arg-type]
+        patched.setattr(Guard, "adopt", die_after(adopt))
+
+    patched, adopt = pytest.MonkeyPatch(), Guard.adopt
+    match moment:
+        case "the anchor's file is made":
+            patched.setattr(Guard, "adopt", die)
+        case "the old state is anchored":
+            patched.setattr(opening, "migrate", die)
+        case "a file is sealed":
+            patched.setattr(FieldCipher, "seal", die)
+        case "the migration is done":
+            patched.setattr(opening, "migrate", die_after(migrations.migrate))
+        case "the new state is anchored":
+            patched.setattr(Guard, "adopt", anchor_the_old_state)
     Database.open(Path(path), KEY)
 
 
