@@ -5,6 +5,7 @@ person. After `claw vault lock` neither the held key nor the keychain opens it b
 """
 
 import contextlib
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vault.errors import KeychainError, KeyslotsDamaged, Locked, PassphraseMissing, VaultError, WrongPassphrase
@@ -12,6 +13,7 @@ from vault.lock import LockLatch, LockLimits
 
 if TYPE_CHECKING:
     from cli.console import Console
+    from vault.keychain import Keychain
     from vault.keyslots import Keyslots
     from vault.store import Vault
 
@@ -57,6 +59,16 @@ class Unlocking:
         hold_if_possible(vault, self._console)
         return vault
 
+    @cached_property
+    def keychain(self) -> "Keychain | None":
+        """The desktop's keychain, if this vault uses it and it answers: it remembers the newest state."""
+        from vault.keychain import SystemKeychain
+
+        if self._slots.has_keychain:
+            with contextlib.suppress(KeychainError):
+                return SystemKeychain()
+        return None
+
     def by_file(self) -> "Vault":
         """Open it by the passphrase file that was named.
 
@@ -70,7 +82,8 @@ class Unlocking:
 
         assert self._console.passphrase_file is not None
         try:
-            return Vault.open_with_passphrase(self._home, read_passphrase_file(self._console.passphrase_file))
+            passphrase = read_passphrase_file(self._console.passphrase_file)
+            return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
         except WrongPassphrase:
             FailedUnlocks(self._home).add()
             raise WrongPassphrase(
@@ -120,7 +133,8 @@ class Unlocking:
             console.say(why)
         for left in range(_TRIES - 1, -1, -1):
             try:
-                return Vault.open_with_passphrase(self._home, console.typed_secret("Passphrase: "))
+                passphrase = console.typed_secret("Passphrase: ")
+                return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
             except WrongPassphrase as error:
                 FailedUnlocks(self._home).add()
                 if not left:
@@ -162,7 +176,7 @@ class Unlocking:
             with contextlib.suppress(VaultError):
                 holder.end()
             return None
-        return Vault.open_with_master(self._home, master, "holder")
+        return Vault.open_with_master(self._home, master, "holder", keychain=self.keychain)
 
 
 def hold_if_possible(vault: "Vault", console: "Console") -> None:

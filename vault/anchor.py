@@ -29,7 +29,7 @@ from vault.pages import WalPosition
 __all__ = ["Anchor", "AnchorRecord", "LogHead"]
 
 _MAGIC = b"OCANCHR1"
-_FIELDS = struct.Struct(">8sQ8sIIQ32s")
+_FIELDS = struct.Struct(">8sQQ8sIIQ32s")
 _MAC_BYTES = 32
 _RECORD_BYTES = _FIELDS.size + 2 * _MAC_BYTES
 _SLOT_BYTES = 4096  # apart, so that a torn write of one doesn't reach another
@@ -49,12 +49,14 @@ class AnchorRecord(NamedTuple):
     """One state of the vault.
 
     Attributes:
+        turn: Which record this is; the newest has the highest.
         epoch: Transactions that wrote, ever.
         position: Of the write-ahead log.
         log: Head of the transparency log.
         state_mac: Over all of this and the fingerprint of the pages.
     """
 
+    turn: int
     epoch: int
     position: WalPosition
     log: LogHead
@@ -72,6 +74,7 @@ class Anchor:
     def __init__(self, path: Path, key: bytes) -> None:
         self._path = path
         self._key = key
+        self._turn = 0
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -110,7 +113,9 @@ class Anchor:
             raise VaultError(f"{self._path} can't be read: {error.strerror}.") from error
         starts = range(0, len(data), _SLOT_BYTES)
         records = [record for at in starts if (record := self._parse(data[at : at + _RECORD_BYTES]))]
-        return max(records, key=_age, default=None)
+        newest = max(records, key=_turn, default=None)
+        self._turn = _turn(newest)
+        return newest
 
     def proves(self, record: AnchorRecord, fingerprint: bytes) -> bool:
         """Whether a fingerprint is the one that the record was made of."""
@@ -121,10 +126,12 @@ class Anchor:
     ) -> AnchorRecord:
         """Write a record over the older of the two that take turns, or of the two durable ones.
 
+        The caller holds `alone`, and knows the `newest`.
+
         Raises:
             DiskFull, VaultError: it could not be written; the others are whole.
         """
-        record = AnchorRecord(epoch, position, log, b"")
+        record = AnchorRecord(self._turn + 1, epoch, position, log, b"")
         packed = _packed(record)
         record = record._replace(state_mac=self._state_mac(packed, fingerprint))
         data = packed + record.state_mac
@@ -132,10 +139,9 @@ class Anchor:
         try:
             if not os.fstat(self._file).st_size:  # a disk that fills up has room for every record from now on
                 os.pwrite(self._file, bytes(_SLOTS * _SLOT_BYTES), 0)
-            held = {slot: self._read(slot) for slot in (_DURABLE if durable else _HURRIED)}
-            if data not in held.values():
-                older = min(held, key=lambda slot: _age(self._parse(held[slot])))
-                os.pwrite(self._file, data, older * _SLOT_BYTES)
+            older = min(_DURABLE if durable else _HURRIED, key=lambda slot: _turn(self._parse(self._read(slot))))
+            os.pwrite(self._file, data, older * _SLOT_BYTES)
+            self._turn = record.turn
             if durable:
                 os.fsync(self._file)
         except OSError as error:
@@ -160,15 +166,15 @@ class Anchor:
         expected = hmac.digest(self._key, b"record" + data[:-_MAC_BYTES], "sha256")
         if not hmac.compare_digest(expected, data[-_MAC_BYTES:]):
             return None
-        _, epoch, salts, frames, pages, size, root = _FIELDS.unpack_from(data)
+        _, turn, epoch, salts, frames, pages, size, root = _FIELDS.unpack_from(data)
         state_mac = data[_FIELDS.size : _FIELDS.size + _MAC_BYTES]
-        return AnchorRecord(epoch, WalPosition(salts, frames, pages), LogHead(size, root), state_mac)
+        return AnchorRecord(turn, epoch, WalPosition(salts, frames, pages), LogHead(size, root), state_mac)
 
 
-def _age(record: AnchorRecord | None) -> tuple[int, int]:
-    return (record.epoch, record.position.frames) if record else (-1, 0)
+def _turn(record: AnchorRecord | None) -> int:
+    return record.turn if record else 0
 
 
 def _packed(record: AnchorRecord) -> bytes:
     salts, frames, pages = record.position
-    return _FIELDS.pack(_MAGIC, record.epoch, salts, frames, pages, *record.log)
+    return _FIELDS.pack(_MAGIC, record.turn, record.epoch, salts, frames, pages, *record.log)

@@ -125,6 +125,7 @@ class Guard:
         """
         if not self._pages.encrypted:
             raise PlaintextDatabase(f"{self._database} was about to be written unencrypted; nothing was stored.")
+        self._anchor.newest()
         self._pages.scan(self._pages.current())
         self._write(connection, durable=True)
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vault.connection import Connection
+from vault.creation import DATABASE_USE
 from vault.database import Database
 from vault.errors import DatabaseDamaged
 from vault.fields import FieldCipher
@@ -60,7 +61,7 @@ def rotate(
         old = database.fields
         new = FieldCipher(fresh.derive, fresh.vault_id, old.epoch + 1)
         progress("encrypting anew")
-        key = fresh.derive("database")
+        key = fresh.derive(DATABASE_USE)
         counts = database.alone(lambda connection: _export(connection, copy, key, old, new))
         progress("verifying")
         _verify(copy, key, new, counts)

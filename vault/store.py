@@ -1,33 +1,27 @@
 """The vault as the rest of the assistant sees it: made once, opened by one of its slots, closed again."""
 
 import contextlib
-import errno
-import secrets
-import shutil
-import time
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vault.conversations import Conversations
+from vault.creation import DATABASE_USE, field_cipher, make_vault
 from vault.database import Database
-from vault.durable import make_private_folder, storage_error, sync_folder
-from vault.errors import KeychainError, VaultError, VaultExists
-from vault.fields import FieldCipher
+from vault.errors import KeychainError, VaultError
 from vault.guard import Newest
 from vault.home import Home
 from vault.keychain import Keychain
-from vault.keys import MasterKey, new_vault_id
+from vault.keys import MasterKey
 from vault.keyslots import Keyslots, Opening
 from vault.lock import LockLatch, LockLimits, LockWatch
 from vault.mirror import Mirror
 from vault.model_store import ModelStore
-from vault.passphrase import DEFAULT_COST, MIN_LENGTH, KdfCost
+from vault.passphrase import DEFAULT_COST, KdfCost
 from vault.slot_changes import SlotChanges, settle
 from vault.slot_epoch import slots_finding
-from vault.slot_kinds import KeychainSlot, kind_of
+from vault.slot_kinds import kind_of
 from vault.swap import Presence
 
 if TYPE_CHECKING:
@@ -38,9 +32,6 @@ if TYPE_CHECKING:
     from vault.retention import Retention
 
 __all__ = ["Vault"]
-
-_DATABASE_USE = "database"
-_ABANDONED_S = 3600
 
 
 class Vault:
@@ -104,49 +95,18 @@ class Vault:
             KeychainError: the keychain was given but did not keep the key; no vault was made.
             VaultError: the passphrase is too short, or the folder can't be written.
         """
-        if len(passphrase) < MIN_LENGTH:
-            raise VaultError(f"A passphrase needs at least {MIN_LENGTH} characters; a few random words are best.")
-        if home.vault.exists():
-            raise VaultExists(f"A vault already lies in {home.vault}.", hint="`claw status` says more.")
-        master = MasterKey.generate(new_vault_id())
-        slots = Keyslots.first(master, passphrase, cost)
-        make_private_folder(home.data)
-        _sweep(home.data)
-        staging = home.data / f".vault.{secrets.token_hex(6)}.new"
-        make_private_folder(staging)
-        try:
-            if keychain is not None:
-                slots = slots.with_keychain(master, keychain)
-            slots.write(staging / home.keyslots.name)
-            database = Database.create(staging / home.database.name, master.derive(_DATABASE_USE), _fields(master))
-            try:
-                fill(database)
-            finally:
-                database.close()
-            sync_folder(staging)
-            try:
-                staging.rename(home.vault)
-            except OSError as error:
-                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
-                    raise VaultExists(f"A vault already lies in {home.vault}.") from error
-                raise storage_error(error, home.vault) from error
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            if keychain is not None:
-                _take_back(keychain, slots)
-            raise
-        sync_folder(home.data)
+        master = make_vault(home, passphrase, keychain, cost, fill)
         return cls.open_with_master(home, master, "new", keychain=keychain)
 
     @classmethod
-    def open_with_passphrase(cls, home: Home, passphrase: str) -> "Vault":
-        """Open the vault with a passphrase.
+    def open_with_passphrase(cls, home: Home, passphrase: str, *, keychain: Keychain | None = None) -> "Vault":
+        """Open the vault with a passphrase; `keychain` as in `open_with_master`.
 
         Raises:
             NoVault, KeyslotsDamaged, VersionTooNew, WrongPassphrase: as `Keyslots` says.
             DatabaseDamaged, PlaintextDatabase: as `Database.open` says.
         """
-        return cls.open_by(home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase))
+        return cls.open_by(home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase), keychain=keychain)
 
     @classmethod
     def open_with_keychain(cls, home: Home, keychain: Keychain) -> "Vault":
@@ -195,8 +155,8 @@ class Vault:
             mirrored = _remembered(mirror)
             database = Database.open(
                 home.database,
-                master.derive(_DATABASE_USE),
-                _fields(master),
+                master.derive(DATABASE_USE),
+                field_cipher(master),
                 at_least=mirrored,
                 accept=accept,
             )
@@ -320,6 +280,7 @@ class Vault:
             with contextlib.suppress(VaultError):
                 self._database.close(why)
         finally:
+            self._presence.close()
             self._master.wipe()
 
     def close(self) -> None:
@@ -345,27 +306,8 @@ class Vault:
         self.close()
 
 
-def _fields(master: MasterKey) -> FieldCipher:
-    return FieldCipher(master.derive, master.vault_id)
-
-
 def _remembered(mirror: Mirror | None) -> Newest | None:
     """What the keychain knows of the newest state; a keychain that can't be asked knows nothing."""
     with contextlib.suppress(KeychainError):
         return mirror.read() if mirror else None
     return None
-
-
-def _take_back(keychain: Keychain, slots: Keyslots) -> None:
-    """Leave no key behind in the keychain for a vault that wasn't made."""
-    for slot in slots.slots:
-        if isinstance(slot, KeychainSlot):
-            with contextlib.suppress(KeychainError):
-                keychain.delete(slot.account)
-
-
-def _sweep(data: Path) -> None:
-    """Remove what a creation that was killed left behind; not one that may still be under way."""
-    for left in data.glob(".vault.*.new"):
-        if left.stat().st_mtime < time.time() - _ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)

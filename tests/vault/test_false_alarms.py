@@ -164,8 +164,8 @@ def test_records_that_a_power_cut_tore_are_no_rollback(
 
 def newest_durable(path: Path) -> int:
     data = anchor_path(path).read_bytes()
-    epochs = [int.from_bytes(data[slot * 4096 + 8 : slot * 4096 + 16], "big") for slot in (0, 1)]
-    return epochs.index(max(epochs))
+    turns = [int.from_bytes(data[slot * 4096 + 8 : slot * 4096 + 16], "big") for slot in (0, 1)]
+    return turns.index(max(turns))
 
 
 def tear(path: Path, slots: list[int]) -> None:

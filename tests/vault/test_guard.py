@@ -214,6 +214,16 @@ def test_what_is_attacked_is_whole_and_raises_no_alarm_before(history: History, 
         kept.close()
 
 
+def test_looking_at_what_is_whole_writes_nothing(history: History, tmp_path: Path) -> None:
+    path = image(history.closed, tmp_path / "looked at")
+    before = contents(path.parent)
+    for _ in range(2):
+        kept = Database.open(path, KEY)
+        assert len(titles(kept)) == 63
+        kept.close()
+    assert contents(path.parent) == before
+
+
 def test_an_attack_raises_the_alarm_and_nothing_is_changed_by_looking(attacked: Path) -> None:
     before = contents(attacked.parent)
     for _ in range(2):
