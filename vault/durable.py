@@ -27,27 +27,37 @@ def storage_error(error: OSError, path: Path) -> VaultError:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder that only its owner can enter (0700), and the parents it lacks, as the umask says.
+    """Make a folder that only its owner can enter (0700), and the parents it lacks, as the umask says; durably.
 
     Raises:
         HomeNotWritable: the folder can't be made, or is somebody else's.
         DiskFull: there is no room for it.
     """
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
             path.chmod(0o700)
     except OSError as error:
         raise storage_error(error, path) from error
+    for folder in missing:
+        sync_folder(folder.parent)
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable (a rename isn't, until its folder is synced)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the names in a folder durable (a rename isn't, until its folder is synced).
+
+    Raises:
+        VaultError: the system refuses.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def replace_file(path: Path, data: bytes) -> None:

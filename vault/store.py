@@ -288,8 +288,8 @@ class Vault:
         self.watch.stop()
         mirror, self._mirror = self._mirror, None
         try:
-            newest = self._database.newest()
             self._database.close()
+            newest = self._database.newest()  # what other processes wrote too
             if mirror and newest and newest != self._mirrored:
                 with contextlib.suppress(KeychainError):
                     mirror.write(newest)
