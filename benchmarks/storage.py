@@ -30,7 +30,9 @@ _MESSAGE = """
     INSERT INTO messages (id, session_id, role, text, status, created_ms) VALUES (?, 's', 'user', ?, 'complete', 0)
 """
 _SEARCH = """
-    SELECT m.id FROM messages_text JOIN messages m ON m.n = messages_text.rowid WHERE messages_text MATCH ? LIMIT 20
+    SELECT m.id, snippet(messages_text, 0, '', '', '…', 16)
+    FROM messages_text JOIN messages m ON m.n = messages_text.rowid
+    WHERE messages_text MATCH ? ORDER BY messages_text.rank LIMIT 20
 """
 
 Work = Callable[[Callable[..., object]], None]
@@ -151,7 +153,7 @@ def _read(transaction: Transaction, rows: int) -> float:
 
 
 def _search(transaction: Transaction, _rows: int) -> float:
-    pairs = [f"{first} {second}" for first in _WORDS for second in _WORDS]
+    pairs = [f"{first} {second}" for first in _WORDS for second in _WORDS if first < second]
 
     def work(run: Callable[..., object]) -> None:
         for words in pairs:

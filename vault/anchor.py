@@ -4,9 +4,9 @@
 a MAC of the fingerprint of all pages (`vault.pages`). A transaction is durable in the write-ahead log before its
 record is written here, so the database may be ahead of the anchor, after a crash, and never behind.
 
-Two records are written and synced, in turn, before the log is folded into the database; two more follow each
-commit, in turn and unsynced. A power cut that tears the newest leaves another, and the frames since are still there
-to be read. The file's lock keeps the writers of all processes apart.
+Two records take turns, each synced before its transaction is acknowledged. A power cut that tears the newest leaves
+the one before, and the frames since are still there to be read. (Unsynced records, which a power cut may take away,
+could be taken away by anybody.) The file's lock keeps the writers of all processes apart.
 
 Whoever can put back *all* files of the vault puts back this one as well; `vault.mirror` therefore keeps the epoch
 in the OS keychain too, where there is one.
@@ -33,8 +33,7 @@ _FIELDS = struct.Struct(">8sQQ8sIIQ32s")
 _MAC_BYTES = 32
 _RECORD_BYTES = _FIELDS.size + 2 * _MAC_BYTES
 _SLOT_BYTES = 4096  # apart, so that a torn write of one doesn't reach another
-_DURABLE, _HURRIED = (0, 1), (2, 3)
-_SLOTS = len(_DURABLE + _HURRIED)
+_SLOTS = 2
 _LOCK_WITHIN_S = 10.0
 
 
@@ -121,10 +120,8 @@ class Anchor:
         """Whether a fingerprint is the one that the record was made of."""
         return hmac.compare_digest(record.state_mac, self._state_mac(_packed(record), fingerprint))
 
-    def write(
-        self, epoch: int, position: WalPosition, log: LogHead, fingerprint: bytes, *, durable: bool = False
-    ) -> AnchorRecord:
-        """Write a record over the older of the two that take turns, or of the two durable ones.
+    def write(self, epoch: int, position: WalPosition, log: LogHead, fingerprint: bytes) -> AnchorRecord:
+        """Write a record over the older of the two, durably.
 
         The caller holds `alone`, and knows the `newest`.
 
@@ -139,14 +136,17 @@ class Anchor:
         try:
             if not os.fstat(self._file).st_size:  # a disk that fills up has room for every record from now on
                 os.pwrite(self._file, bytes(_SLOTS * _SLOT_BYTES), 0)
-            older = min(_DURABLE if durable else _HURRIED, key=lambda slot: _turn(self._parse(self._read(slot))))
+            older = min(range(_SLOTS), key=lambda slot: _turn(self._parse(self._read(slot))))
             os.pwrite(self._file, data, older * _SLOT_BYTES)
             self._turn = record.turn
-            if durable:
-                os.fsync(self._file)
+            os.fsync(self._file)
         except OSError as error:
             raise storage_error(error, self._path) from error
         return record
+
+    def state_mac(self, epoch: int, fingerprint: bytes) -> bytes:
+        """What stands for a state elsewhere, without a word about where in the files it lies."""
+        return hmac.digest(self._key, b"moment" + epoch.to_bytes(8, "big") + fingerprint, "sha256")
 
     def close(self) -> None:
         """Close the file."""

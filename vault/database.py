@@ -137,7 +137,8 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 with _rolled_back_on_error(connection):
                     result = work(connection)
-                    connection.execute("UPDATE vault_state SET epoch = epoch + 1")
+                    before = self._guard.before if self._guard else b""
+                    connection.execute("UPDATE vault_state SET epoch = epoch + 1, before = ?", (before,))
                     connection.execute("COMMIT")
             return result
 
@@ -172,9 +173,7 @@ class Database:
 
     def newest(self) -> Newest | None:
         """The state that the anchor remembers; `None` for a database in memory, or one with an alarm."""
-        if self._guard is None or self.alarm or self._guard.record is None:
-            return None
-        return Newest(self._guard.record.epoch, self._guard.record.log)
+        return self._guard.newest if self._guard and not self.alarm else None
 
     def integrity_errors(self) -> list[str]:
         """What `cipher_integrity_check` and `integrity_check` find; empty when the file is whole.

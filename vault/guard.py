@@ -1,6 +1,7 @@
 """Keeps the rollback anchor beside a database true, and says what is wrong when the two disagree."""
 
 import contextlib
+import hmac
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -37,11 +38,13 @@ class Newest(NamedTuple):
     Attributes:
         epoch: As in the anchor.
         log: Head of the transparency log.
+        state: MAC of all pages then; empty where that isn't known.
         ours: Whether this vault's key wrote it; if not, the rest says nothing.
     """
 
     epoch: int
     log: LogHead
+    state: bytes = b""
     ours: bool = True
 
 
@@ -105,8 +108,10 @@ class Guard:
             return _REPLACED
         if at_least and not _holds(connection, at_least.log):
             return "The transparency log isn't the one that the keychain remembers: it was cut or rewritten."
-        if not self._follows(record.epoch, epoch):
+        if not self._follows(connection, record.epoch, epoch):
             return _ADDED
+        if at_least and at_least.state and at_least.epoch == epoch and at_least.state != self._state_mac(epoch):
+            return _REPLACED
         self.record, self._epoch = record, epoch
         return ""
 
@@ -127,7 +132,7 @@ class Guard:
             raise PlaintextDatabase(f"{self._database} was about to be written unencrypted; nothing was stored.")
         self._anchor.newest()
         self._pages.scan(self._pages.current())
-        self._write(connection, durable=True)
+        self._write(connection)
         try:
             sync_folder(self._database.parent)
         except OSError as error:
@@ -138,7 +143,7 @@ class Guard:
         frames, position = self._pages.position.frames, self.record and self.record.position
         if frames and self._pages.position != position:
             with contextlib.suppress(VaultError):  # the database may be ahead
-                self._write(connection, durable=True)
+                self._write(connection)
 
     @contextlib.contextmanager
     def writing(self, connection: Connection) -> Iterator[None]:
@@ -149,16 +154,19 @@ class Guard:
         """
         with self._anchor.alone():
             self._catch_up(connection)
+            log = self._pages.position.salts
             yield
             # The transaction is durable, whatever becomes of the record: the database may be ahead of it.
             with contextlib.suppress(VaultError, OSError, sqlcipher3.Error):
                 self._write(connection)
+                if self._pages.position.salts != log:  # SQLite passes over it when a new log's name can't be synced
+                    sync_folder(self._database.parent)
                 if self._pages.position.frames >= _LONG_LOG:
                     self.fold(connection)
 
     def fold(self, connection: Connection, mode: str = "PASSIVE") -> None:
         """Fold the log into the file, after the anchor is safe; the caller holds `alone`."""
-        self._write(connection, durable=True)
+        self._write(connection)
         connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
 
     @contextlib.contextmanager
@@ -171,7 +179,7 @@ class Guard:
         with self._anchor.alone():
             self._catch_up(connection)
             if self._pages.position.frames:  # else there is nothing to fold, and the anchor is safe already
-                self._write(connection, durable=True)
+                self._write(connection)
             yield
 
     def close(self) -> None:
@@ -191,7 +199,7 @@ class Guard:
             if not self._agrees(record):
                 raise RolledBack(_REPLACED, hint=ACCEPT)
             self.record, self._epoch = record, record.epoch
-        if not self._follows(self._epoch, epoch):
+        if not self._follows(connection, self._epoch, epoch):
             raise RolledBack(_ADDED, hint=ACCEPT)
         self._epoch = epoch
 
@@ -201,23 +209,46 @@ class Guard:
             for compute in (self._pages.advance, self._pages.scan)
         )
 
-    def _follows(self, known: int, epoch: int) -> bool:
+    def _follows(self, connection: Connection, known: int, epoch: int) -> bool:
         """Bring the fingerprint up to date; whether what was committed since is ours.
 
-        Each transaction of ours counts one up: an old page that is brought in as a new one doesn't. Frames that
-        change nothing are a log that was folded in long ago, and that a power cut brought back.
+        Each transaction of ours counts one up: an old page that is brought in as a new one doesn't. Each also holds
+        a MAC of all pages before it, so that nothing can be taken out of those before the last. Frames that change
+        nothing are a log that was folded in long ago, and that a power cut brought back.
         """
-        before = self._pages.fingerprint
-        commits = self._pages.follow()
-        return known + commits == epoch or self._pages.fingerprint == before
+        known_pages = self._pages.fingerprint
+        commits, before_last = self._pages.follow()
+        if self._pages.fingerprint == known_pages:
+            return True
+        row = connection.execute("SELECT before FROM vault_state").fetchone()
+        expected = self._anchor.state_mac(epoch - 1, before_last)
+        return known + commits == epoch and row is not None and hmac.compare_digest(bytes(row[0]), expected)
 
-    def _write(self, connection: Connection, *, durable: bool = False) -> None:
+    @property
+    def before(self) -> bytes:
+        """What the next transaction is to hold of the state before it; within `writing`."""
+        return self._state_mac(self._epoch)
+
+    def before_migration(self, connection: Connection) -> bytes:
+        """The same for a transaction that changes the schema, within it; the caller holds `alone`."""
+        self._pages.follow()
+        return self._state_mac(_state(connection)[0])
+
+    @property
+    def newest(self) -> Newest | None:
+        """The state that the anchor was last told of."""
+        if self.record is None:
+            return None
+        return Newest(self.record.epoch, self.record.log, self._state_mac(self.record.epoch))
+
+    def _state_mac(self, epoch: int) -> bytes:
+        return self._anchor.state_mac(epoch, self._pages.fingerprint)
+
+    def _write(self, connection: Connection) -> None:
         epoch, head = _state(connection)
         self._pages.follow()
         self._epoch = epoch
-        self.record = self._anchor.write(
-            epoch, self._pages.position, head, self._pages.fingerprint, durable=durable
-        )
+        self.record = self._anchor.write(epoch, self._pages.position, head, self._pages.fingerprint)
 
 
 def _holds(connection: Connection, log: LogHead) -> bool:

@@ -124,7 +124,7 @@ TABLES: dict[str, Table] = {
     "vault_state": Table(
         Kind.BOOKKEEPING,
         ("only",),
-        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms retained_ms slots_epoch"),
+        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms retained_ms slots_epoch before"),
         travels=Travels.NOWHERE,
     ),
 }

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.resources
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlcipher3
@@ -50,8 +51,13 @@ def schema_version(connection: Connection, path: Path) -> int:
     return version
 
 
-def migrate(connection: Connection, path: Path) -> None:
+def migrate(connection: Connection, path: Path, before: Callable[[], bytes] = bytes) -> None:
     """Run the migrations that this database hasn't seen.
+
+    Args:
+        connection: For writing.
+        path: The database, for messages.
+        before: What a transaction is to hold of the state before it.
 
     Raises:
         VersionTooNew: as `schema_version` says.
@@ -72,7 +78,7 @@ def migrate(connection: Connection, path: Path) -> None:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={number}")
             if number >= FIRST_ANCHORED:
-                connection.execute("UPDATE vault_state SET epoch = epoch + 1")
+                connection.execute("UPDATE vault_state SET epoch = epoch + 1, before = ?", (before(),))
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlcipher3.Error):

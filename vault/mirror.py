@@ -7,6 +7,7 @@ Not on macOS: there, writing an item takes back the person's "Always Allow" for 
 
 import base64
 import hmac
+import sys
 
 import msgspec
 
@@ -18,7 +19,6 @@ from vault.keys import MasterKey, VaultId
 __all__ = ["Mirror", "mirror_account"]
 
 _USE = "anchor-mirror"
-_WRITTEN_ONCE = {"macOS Keychain"}
 _NOT_OURS = Newest(0, LogHead(0, b""), ours=False)
 
 
@@ -26,6 +26,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     epoch: int
     size: int
     root: bytes
+    state: bytes
     mac: bytes
 
 
@@ -42,6 +43,8 @@ class Mirror:
         master: The vault's key.
     """
 
+    POSSIBLE = sys.platform != "darwin"
+
     def __init__(self, keychain: Keychain, master: MasterKey) -> None:
         self.keychain = keychain
         self._key = master.derive(_USE)
@@ -50,7 +53,7 @@ class Mirror:
     @classmethod
     def where_possible(cls, keychain: Keychain | None, master: MasterKey) -> "Mirror | None":
         """The mirror, if a keychain answers whose items can be written often."""
-        return cls(keychain, master) if keychain and keychain.name not in _WRITTEN_ONCE else None
+        return cls(keychain, master) if keychain and cls.POSSIBLE else None
 
     def of(self, master: MasterKey) -> "Mirror":
         """The mirror of another key of the same vault."""
@@ -71,7 +74,9 @@ class Mirror:
             return _NOT_OURS
         own = [record for record in records if hmac.compare_digest(record.mac, self._mac(record))]
         newest = max(own, key=lambda record: record.epoch, default=None)
-        return Newest(newest.epoch, LogHead(newest.size, newest.root)) if newest else _NOT_OURS
+        if newest is None:
+            return _NOT_OURS
+        return Newest(newest.epoch, LogHead(newest.size, newest.root), newest.state)
 
     def write(self, newest: Newest, *, also: "Mirror | None" = None) -> None:
         """Remember a state.
@@ -84,11 +89,17 @@ class Mirror:
         Raises:
             KeychainError: the keychain didn't take it.
         """
-        records = [self._record(newest), *([also._record(newest)] if also else [])]
+        records = [self._record(newest), *([also._record(newest._replace(state=b""))] if also else [])]
         self.keychain.set(self._account, base64.b64encode(msgspec.msgpack.encode(records)).decode())
 
+    def advance(self, newest: Newest) -> None:
+        """Remember a state, unless a newer one, or a newer key's, is remembered already; errors as in `write`."""
+        known = self.read()
+        if known is None or (known.ours and known.epoch <= newest.epoch):
+            self.write(newest)
+
     def _record(self, newest: Newest) -> _Record:
-        record = _Record(newest.epoch, newest.log.size, newest.log.root, b"")
+        record = _Record(newest.epoch, newest.log.size, newest.log.root, newest.state, b"")
         return msgspec.structs.replace(record, mac=self._mac(record))
 
     def _mac(self, record: _Record) -> bytes:

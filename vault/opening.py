@@ -8,6 +8,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,7 +139,7 @@ def open_verified(
             if first:
                 guard.adopt(connection)
             if version < newest_version():
-                migrate(connection, path)
+                migrate(connection, path, partial(guard.before_migration, connection))
                 _know_fields(connection, fields)
             if accept:
                 guard.accept(connection, at_least)

@@ -131,10 +131,28 @@ class Pages:
         self._advance(known, moment)
         return True
 
-    def follow(self) -> int:
-        """Bring the fingerprint up to date; how many transactions were committed since `position`."""
+    def follow(self) -> tuple[int, bytes]:
+        """Bring the fingerprint up to date.
+
+        Returns:
+            How many transactions were committed since `position`, and the fingerprint before the last of them.
+        """
         now = self.current()
-        return self._advance(self._known(now), now)
+        known = self._known(now)
+        commits = 0
+        if moment := self._last_but_one(known, now):
+            commits = self._advance(known, moment)
+            known = moment
+        before = self.fingerprint
+        return commits + self._advance(known, now), before
+
+    def _last_but_one(self, known: WalPosition, now: WalPosition) -> WalPosition | None:
+        """Where the last but one of the transactions since ended, if there are two."""
+        for frame in range(now.frames - 1, known.frames, -1):
+            header = self._read(self._wal, _FRAME_HEADER.size, _WAL_HEADER_BYTES + (frame - 1) * _FRAME_BYTES)
+            if len(header) == _FRAME_HEADER.size and (pages := _FRAME_HEADER.unpack(header)[1]):
+                return WalPosition(now.salts, frame, pages)
+        return None
 
     def _known(self, now: WalPosition) -> WalPosition:
         if now.salts != self.position.salts:  # a new log was begun; what the old one held is in the file

@@ -160,6 +160,8 @@ class Vault:
                 at_least=mirrored,
                 accept=accept,
             )
+            if accept and mirror and (newest := database.newest()):
+                mirror.write(newest)  # at once: until then, everybody else finds the alarm
             if not database.alarm:
                 database.alarm = slots_finding(home.keyslots, master, database, accept=accept)
         except BaseException:
@@ -205,6 +207,11 @@ class Vault:
 
         if not self.alarm:
             note_opening(self.home, self._database, self.opened_by, self.slot_id)
+
+    @property
+    def keychain(self) -> Keychain | None:
+        """The keychain that remembers the newest state, if one does."""
+        return self._mirror.keychain if self._mirror else None
 
     @property
     def rotated_ms(self) -> int:
@@ -254,6 +261,11 @@ class Vault:
         """
         from vault.rotation import rotate
 
+        if self._mirror is None and Mirror.POSSIBLE and Keyslots.read(self.home.keyslots).has_keychain:
+            raise KeychainError(
+                "The keychain remembers this vault's newest state, and it doesn't answer here.",
+                hint="Rotate in a session of your desktop, or take its slot away first: claw vault slots remove ID",
+            )
         try:
             return rotate(self.home, self._master, self._database, self._presence, self._mirror, progress)
         finally:
@@ -292,7 +304,7 @@ class Vault:
             newest = self._database.newest()  # what other processes wrote too
             if mirror and newest and newest != self._mirrored:
                 with contextlib.suppress(KeychainError):
-                    mirror.write(newest)
+                    mirror.advance(newest)
         finally:
             self._presence.close()
             self._master.wipe()

@@ -49,9 +49,7 @@ def rotate(vault: "Vault", console: Console) -> "Vault":
         VaultError: it can't be done now; the vault is as it was.
     """
     from vault.classes import DataClass
-    from vault.errors import KeychainError
     from vault.holder.client import KeyHolder
-    from vault.keychain import SystemKeychain
     from vault.lock import LockLimits
     from vault.log.entries import Action, Entry, Status
     from vault.store import Vault
@@ -67,13 +65,10 @@ def rotate(vault: "Vault", console: Console) -> "Vault":
             sensitive=True,
         )
 
+    keychain = vault.keychain
     with vault:
         begun = vault.log.append(entry(Status.PREPARED))
         fresh = vault.rotate(lambda step: console.say(f"  {step} …"))
-    try:
-        keychain = SystemKeychain()
-    except KeychainError:
-        keychain = None
     holder = KeyHolder(console.home)
     if holder.status() is not None:  # what it holds is the old key
         holder.start(fresh, LockLimits.of(console.settings.vault))

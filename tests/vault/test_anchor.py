@@ -32,10 +32,10 @@ def anchor(file: Path) -> Iterator[Anchor]:
     anchor.close()
 
 
-def write(anchor: Anchor, epoch: int, *, durable: bool = False, frames: int = 3) -> AnchorRecord:
+def write(anchor: Anchor, epoch: int, *, frames: int = 3) -> AnchorRecord:
     position = WalPosition(b"the salt", frames, 9)
     anchor.newest()  # as whoever holds the lock does first
-    return anchor.write(epoch, position, HEAD, bytes([epoch]) * 32, durable=durable)
+    return anchor.write(epoch, position, HEAD, bytes([epoch]) * 32)
 
 
 def reread(file: Path, key: bytes = KEY) -> AnchorRecord | None:
@@ -49,12 +49,10 @@ def test_a_new_anchor_knows_nothing(anchor: Anchor) -> None:
     assert anchor.newest() is None
 
 
-def test_the_newest_record_is_told_whoever_wrote_it_and_however(file: Path, anchor: Anchor) -> None:
+def test_the_newest_record_is_told_whoever_wrote_it(file: Path, anchor: Anchor) -> None:
     other = Anchor(file, KEY)
-    for epoch, (writer, durable) in enumerate(
-        [(anchor, True), (anchor, False), (other, False), (other, False), (anchor, False), (other, True)] * 3
-    ):
-        record = write(writer, epoch, durable=durable)
+    for epoch, writer in enumerate([anchor, anchor, other, other, anchor, other] * 3):
+        record = write(writer, epoch)
         assert anchor.newest() == other.newest() == reread(file) == record
         assert record.epoch == epoch
         assert record.position == WalPosition(b"the salt", 3, 9)
@@ -64,10 +62,9 @@ def test_the_newest_record_is_told_whoever_wrote_it_and_however(file: Path, anch
 
 def test_of_two_records_of_one_state_the_one_written_last_counts(file: Path, anchor: Anchor) -> None:
     """Wherever they say that the log ends: one was begun anew in between."""
-    for durable in (True, False, True):
-        for frames in (9, 0, 4):
-            record = write(anchor, 5, durable=durable, frames=frames)
-            assert anchor.newest() == reread(file) == record
+    for frames in (9, 0, 4):
+        record = write(anchor, 5, frames=frames)
+        assert anchor.newest() == reread(file) == record
 
 
 def test_it_is_readable_by_its_owner_alone(loose_umask: None, file: Path) -> None:
@@ -76,7 +73,7 @@ def test_it_is_readable_by_its_owner_alone(loose_umask: None, file: Path) -> Non
 
 
 def test_another_vaults_anchor_says_nothing(file: Path, anchor: Anchor) -> None:
-    write(anchor, 1, durable=True)
+    write(anchor, 1)
     assert reread(file, bytes(32)) is None
 
 
@@ -97,7 +94,7 @@ def test_a_record_proves_one_fingerprint_in_one_place_of_the_log(anchor: Anchor)
 
 
 def test_any_altered_bit_of_a_record_makes_it_none(file: Path, anchor: Anchor) -> None:
-    write(anchor, 1, durable=True)
+    write(anchor, 1)
     whole = file.read_bytes()
     length = len(whole[:SLOT].rstrip(b"\0"))
     for bit in range(8 * length):
@@ -109,30 +106,13 @@ def test_any_altered_bit_of_a_record_makes_it_none(file: Path, anchor: Anchor) -
     assert anchor.newest() is not None
 
 
-@pytest.mark.parametrize("torn", [(2,), (3,), (2, 3)])
-def test_of_records_not_synced_yet_any_may_be_torn(file: Path, anchor: Anchor, torn: tuple[int, ...]) -> None:
-    write(anchor, 1, durable=True)
-    newest = write(anchor, 2, durable=True)
-    for epoch in (3, 4):
-        write(anchor, epoch)
-    whole = bytearray(file.read_bytes())
-    for slot in torn:
-        whole[slot * SLOT + 20] ^= 1
-    file.write_bytes(whole)
-    left = anchor.newest()
-    assert left is not None
-    assert left.epoch == (newest.epoch if len(torn) == 2 else left.epoch)
-    assert left.epoch >= newest.epoch
-
-
-@pytest.mark.parametrize("durable", [True, False])
-def test_the_record_before_is_whole_until_the_next_one_is(file: Path, anchor: Anchor, durable: bool) -> None:
+def test_the_record_before_is_whole_until_the_next_one_is(file: Path, anchor: Anchor) -> None:
     """Whichever process wrote it."""
     other = Anchor(file, KEY)
     for epoch in range(1, 9):
         before = file.read_bytes()
         newest = anchor.newest()
-        write((anchor, other)[epoch % 3 == 0], epoch, durable=durable)
+        write((anchor, other)[epoch % 3 == 0], epoch)
         after = file.read_bytes()
         touched = {at // SLOT for at in range(len(after)) if before[at : at + 1] != after[at : at + 1]}
         if epoch == 1:
@@ -151,7 +131,7 @@ def test_the_record_before_is_whole_until_the_next_one_is(file: Path, anchor: An
 def test_no_bytes_but_our_own_are_a_record(file: Path, anchor: Anchor, data: bytes) -> None:
     file.write_bytes(data)
     assert anchor.newest() is None
-    record = write(anchor, 1, durable=True)
+    record = write(anchor, 1)
     assert anchor.newest() == record
     record = write(anchor, 2)
     assert reread(file) == record
@@ -197,10 +177,10 @@ def test_a_disk_that_fills_up_has_room_for_the_anchor_still(small_disk: SmallDis
 def write_on_a_full_disk(folder: str) -> None:
     file = Path(folder) / "vault.anchor"
     anchor = Anchor(file, KEY)
-    write(anchor, 1, durable=True)
+    write(anchor, 1)
     fill(Path(folder))
     for epoch in range(2, 6):
-        record = write(anchor, epoch, durable=epoch % 2 == 0)
+        record = write(anchor, epoch)
         assert reread(file) == anchor.newest() == record
     anchor.close()
 

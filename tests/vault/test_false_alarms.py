@@ -59,7 +59,7 @@ def test_it_can_be_killed_after_every_step_of_normal_use(
     kept.close()
 
 
-def die_when_the_anchor_is_written(path: str, title: str, durable: str, after: str) -> None:
+def die_when_the_anchor_is_written(path: str, title: str, after: str) -> None:
     """Write; then be killed right before, or after, the anchor's next record, and before the log is folded."""
     kept = Database.open(Path(path), KEY)
     note(kept, title)
@@ -67,22 +67,19 @@ def die_when_the_anchor_is_written(path: str, title: str, durable: str, after: s
     write = Anchor.write
 
     def die(*arguments: object, **options: bool) -> None:
-        now = options.get("durable", False) == bool(durable)
-        if not now or after:
+        if after:
             write(*arguments, **options)  # type: ignore[arg-type]
-        if now:
-            os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     pytest.MonkeyPatch().setattr(Anchor, "write", die)
     note(kept, f"{title} again")
 
 
 @pytest.mark.parametrize("after", ["", "after"])
-@pytest.mark.parametrize("durable", ["", "durable"])
-def test_being_killed_about_the_anchors_record_is_no_rollback(path: Path, durable: str, after: str) -> None:
+def test_being_killed_about_the_anchors_record_is_no_rollback(path: Path, after: str) -> None:
     Database.create(path, KEY).close()
     for title in ("one", "two", "three"):
-        with start_function(die_when_the_anchor_is_written, path, title, durable, after) as writer:
+        with start_function(die_when_the_anchor_is_written, path, title, after) as writer:
             assert writer.wait() == -signal.SIGKILL
     assert quiet(path) == [f"{title}{more}" for title in ("one", "two", "three") for more in ("", " again")]
 
@@ -91,7 +88,7 @@ def test_a_database_ahead_of_its_anchor_stays_so_when_opening_it_fails(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Database.create(path, KEY).close()
-    with start_function(die_when_the_anchor_is_written, path, "kept", "", "") as writer:
+    with start_function(die_when_the_anchor_is_written, path, "kept", "") as writer:
         assert writer.wait() == -signal.SIGKILL
     broken = [*migrations.migrations(), (3, "INSERT INTO nowhere VALUES (1);")]
     with monkeypatch.context() as patched:
@@ -103,7 +100,7 @@ def test_a_database_ahead_of_its_anchor_stays_so_when_opening_it_fails(
 
 def test_whoever_reads_after_a_kill_and_never_closes_does_no_harm(path: Path) -> None:
     Database.create(path, KEY).close()
-    with start_function(die_when_the_anchor_is_written, path, "kept", "", "") as writer:
+    with start_function(die_when_the_anchor_is_written, path, "kept", "") as writer:
         assert writer.wait() == -signal.SIGKILL
     run_function(open_and_forget, path)
     assert quiet(path) == ["kept", "kept again"]
@@ -117,10 +114,10 @@ def test_one_killed_before_its_record_while_another_goes_on_is_no_rollback(path:
     Database.create(path, KEY).close()
     other = peer(path)
     for title in ("one", "two"):
-        with start_function(die_when_the_anchor_is_written, path, title, "", "") as writer:
+        with start_function(die_when_the_anchor_is_written, path, title, "") as writer:
             assert writer.wait() == -signal.SIGKILL
         other.do("note", f"after {title}")
-    with start_function(die_when_the_anchor_is_written, path, "three", "", "") as writer:
+    with start_function(die_when_the_anchor_is_written, path, "three", "") as writer:
         assert writer.wait() == -signal.SIGKILL
     other.close()  # folds what that one left
     expected = ["one", "one again", "after one", "two", "two again", "after two", "three", "three again"]
@@ -145,37 +142,33 @@ def test_a_record_that_can_not_be_written_costs_nothing(path: Path, monkeypatch:
     assert quiet(path) == ["one", "two", "three"]
 
 
-@pytest.mark.parametrize("torn", [(0,), (1,), (2,), (3,), (2, 3), (0, 2, 3), (1, 2, 3)])
-@pytest.mark.parametrize("closed", [True, False])
-def test_records_that_a_power_cut_tore_are_no_rollback(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: tuple[int, ...], closed: bool
+@pytest.mark.parametrize("torn", ["the newest", "the one before"])
+def test_a_record_that_a_power_cut_tore_is_no_rollback(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: str
 ) -> None:
-    """Those not synced yet may all be torn, and of the two synced ones the older."""
     monkeypatch.setattr(guard, "_LONG_LOG", 20)
     kept = Database.create(path, KEY)
     for n in range(6):
         note(kept, str(n), LONG[:30_000])
         left = image(path, tmp_path / str(n))
-        newest = newest_durable(left)
-        tear(left, [slot for slot in torn if slot != newest])
+        tear(left, newest_record(left) if torn == "the newest" else 1 - newest_record(left))
         assert quiet(left) == [str(k) for k in range(n + 1)]
     kept.close()
 
 
-def newest_durable(path: Path) -> int:
+def newest_record(path: Path) -> int:
     data = anchor_path(path).read_bytes()
     turns = [int.from_bytes(data[slot * 4096 + 8 : slot * 4096 + 16], "big") for slot in (0, 1)]
     return turns.index(max(turns))
 
 
-def tear(path: Path, slots: list[int]) -> None:
+def tear(path: Path, slot: int) -> None:
     with anchor_path(path).open("r+b") as file:
-        for slot in slots:
-            file.seek(slot * 4096 + 60)
-            file.write(b"torn")
+        file.seek(slot * 4096 + 60)
+        file.write(b"torn")
 
 
-def test_a_synced_record_torn_while_it_is_written_leaves_the_one_before(
+def test_a_record_torn_while_it_is_written_at_the_closing_leaves_the_one_before(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was folded since that one."""
@@ -188,9 +181,8 @@ def test_a_synced_record_torn_while_it_is_written_leaves_the_one_before(
 
     def tear_it(anchor: Anchor, *arguments: object, **options: bool) -> object:
         record = write(anchor, *arguments, **options)  # type: ignore[arg-type]
-        if options.get("durable"):
-            left.append(image(path, tmp_path / "left"))
-            tear(left[-1], [newest_durable(left[-1]), 2, 3])
+        left.append(image(path, tmp_path / "left"))
+        tear(left[-1], newest_record(left[-1]))
         return record
 
     with monkeypatch.context() as patched:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.keychain import Desktop
-from vault.errors import RolledBack
+from vault.errors import KeychainError, RolledBack
 from vault.home import Home
 from vault.keychain import SystemKeychain
 from vault.keyslots import Keyslots
@@ -114,3 +114,40 @@ def test_a_session_without_the_keychain_in_between_is_no_alarm(home: Home, keych
     with Vault.open_with_keychain(home, keychain) as vault:
         assert vault.alarm == ""
         assert titles(vault) == ["over ssh", "the first"]
+
+
+def test_no_keys_are_rotated_where_the_keychain_that_remembers_the_vault_does_not_answer(home: Home) -> None:
+    vault = Vault.open_with_passphrase(home, PASSPHRASE)
+    with pytest.raises(KeychainError, match="doesn't answer here"):
+        vault.rotate()
+    assert vault.conversations.start("still open", "")
+    vault.close()
+
+
+def test_the_keychain_never_remembers_less_than_it_did(home: Home, keychain: SystemKeychain) -> None:
+    slow, quick = (Vault.open_with_keychain(home, keychain) for _ in range(2))
+    slow.conversations.start("one", "")
+    before = slow.database.newest()
+    assert before is not None
+    quick.conversations.start("two", "")
+    quick.close()
+    assert slow._mirror is not None
+    remembered = slow._mirror.read()
+    slow._mirror.advance(before)
+    assert slow._mirror.read() == remembered
+    slow.close()
+
+
+def test_a_page_taken_out_of_the_newest_change_is_found(home: Home, keychain: SystemKeychain) -> None:
+    """The epoch alone would agree: what the keychain has of the pages doesn't."""
+    with Vault.open_with_keychain(home, keychain) as vault:
+        vault.conversations.start("the second", "")
+        newest = vault.database.newest()
+    assert newest is not None
+    mirror = Vault.open_with_keychain(home, keychain)
+    assert mirror._mirror is not None
+    mirror._mirror.write(newest._replace(state=bytes(32)))
+    mirror._mirror = None
+    mirror.close()
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert "isn't what was last written" in vault.alarm

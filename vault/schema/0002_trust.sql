@@ -25,10 +25,11 @@ CREATE TABLE vault_state (
     created_ms   INTEGER NOT NULL,
     rotated_ms   INTEGER NOT NULL,
     retained_ms  INTEGER NOT NULL,             -- when what was kept long enough last went
-    slots_epoch  INTEGER NOT NULL              -- of the newest keyslots.json
+    slots_epoch  INTEGER NOT NULL,             -- of the newest keyslots.json
+    before       BLOB NOT NULL                 -- MAC of all pages as they were before the newest transaction
 ) STRICT;
 INSERT INTO vault_state VALUES (1, 0, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER),
-                                CAST(unixepoch('subsec') * 1000 AS INTEGER), 0, 0);
+                                CAST(unixepoch('subsec') * 1000 AS INTEGER), 0, 0, x'');
 
 CREATE TABLE secrets (
     name   TEXT PRIMARY KEY,
