@@ -3,6 +3,8 @@
 import argparse
 import datetime
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         kept = vault.conversations
         match arguments.chat_verb:
             case "list":
-                _list(kept.sessions(arguments.n, archived=arguments.archived), console, as_json=arguments.json)
+                _list(kept, arguments, console)
             case "show":
                 _show(kept, arguments)
             case "search":
@@ -83,13 +85,23 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _list(sessions: "list[Session]", console: Console, *, as_json: bool) -> None:
-    if as_json:
+def _list(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
+    sessions = kept.sessions(arguments.n, archived=arguments.archived)
+    if arguments.json:
         print(msgspec.json.encode(sessions).decode())
         return
-    if not sessions:
+    archive = 0 if arguments.archived else len(kept.sessions(sys.maxsize, archived=True))
+    if sessions:
+        _print_sessions(sessions)
+    elif arguments.archived:
+        console.say("No conversation is archived.")
+    elif not archive:
         console.say("There is no conversation yet.")
-        return
+    if archive:
+        console.say(f"{archive:,}{' more' if sessions else ''} in the archive: claw chat list --archived")
+
+
+def _print_sessions(sessions: "list[Session]") -> None:
     rows = [(s.id, _when(s.updated_ms), str(s.messages), sanitize(s.title)) for s in sessions]
     print(columns([("SESSION", "USED", "MESSAGES", "TITLE"), *rows]))
 
@@ -99,6 +111,8 @@ def _show(kept: "Conversations", arguments: argparse.Namespace) -> None:
 
     session = kept.find(arguments.session) if arguments.session else kept.newest()
     if session is None:
+        if kept.sessions(1, archived=True):
+            raise NotFound("Every conversation is archived.", hint="To list them: claw chat list --archived")
         raise NotFound("There is no conversation yet.", hint="Begin one: claw, or claw ask QUESTION")
     if arguments.json:
         print(_as_json(session, kept.tree(session.id)))
@@ -117,6 +131,10 @@ def _search(kept: "Conversations", arguments: argparse.Namespace, console: Conso
             )
     else:
         console.say("No message holds these words.")
+        if not arguments.archived and (
+            more := len(kept.search(" ".join(arguments.words), sys.maxsize, archived=True))
+        ):
+            console.say(f"{more:,} more in the archive: claw chat search --archived {shlex.join(arguments.words)}")
 
 
 def _rename(kept: "Conversations", arguments: argparse.Namespace) -> None:

@@ -243,6 +243,11 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def counted(count: int, name: str) -> str:
+    """A number of things for a person."""
+    return f"{count:,} {name}{'s' * (count != 1)}"
+
+
 def size(count: float) -> str:
     """A number of bytes for a person."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -63,7 +63,7 @@ class _Conversation:
                     self._say(line)
             except ClawError as error:
                 if self._desk.locked:
-                    if not sys.stdin.isatty():
+                    if self._desk.erased or not sys.stdin.isatty():
                         raise
                     self._console.say(f"\n[{error.message} What was said so far is kept. Enter unlocks the vault.]")
                 else:
@@ -92,8 +92,8 @@ class _Conversation:
         Raises:
             Locked: nobody unlocked it.
         """
-        if not sys.stdin.isatty():
-            raise Locked(self._desk.locked, hint="What was said before is kept.")
+        if self._desk.erased or not sys.stdin.isatty():
+            raise Locked(self._desk.locked, hint="" if self._desk.erased else "What was said before is kept.")
         self._desk.unlock()
         if self._session is not None and self._desk.still_there(self._session):
             self._desk.conversations.mark_interrupted(self._session.id)

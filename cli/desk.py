@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Desk"]
 
+ERASED = "The vault was erased."
+
 
 def _in_memory() -> "Database":
     from vault.database import Database
@@ -102,7 +104,13 @@ class Desk:
     @property
     def locked(self) -> str:
         """Why the vault locked while it was in use, as a sentence; empty while it is open."""
-        return self.vault.watch.why if self.vault is not None and self._keep else ""
+        why = self.vault.watch.why if self.vault is not None and self._keep else ""
+        return ERASED if why and self.erased else why
+
+    @property
+    def erased(self) -> bool:
+        """Whether another process destroyed the vault: then nothing opens it, and nothing of it is kept."""
+        return not self.console.home.keyslots.exists()
 
     def unlock(self) -> None:
         """Open the vault again after it locked; whatever was kept is there.

@@ -68,6 +68,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             case "verify":
                 _verify(vault.log, arguments, vault.alarm)
             case "export":
+                from vault.portability.files import check_not_ours
+
+                check_not_ours(arguments.file, console.home)
                 count = vault.log.export(arguments.file)
                 console.say(f"{_entries(count)} written in the clear to {arguments.file}.")
     return 0

@@ -146,4 +146,5 @@ def _sealed(vault: "Vault", progress: Progress) -> _Findings:
 
 def _log(vault: "Vault", progress: Progress) -> _Findings:
     verified = vault.log.verify(progress=lambda done, total: progress("transparency log", done, total))
-    return _Findings([], f"{verified.head.size:,} entries, {verified.cleared:,} of them cleared")
+    size = verified.head.size
+    return _Findings([], f"{size:,} {'entry' if size == 1 else 'entries'}, {verified.cleared:,} of them cleared")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vault.errors import SettingsError
+from vault.sanitize import sanitize_line
 
 __all__ = ["Home"]
 
@@ -31,7 +32,9 @@ class Home:
         Nothing is made or read.
         """
         environment = os.environ if environment is None else environment
-        if home := environment.get("CLAW_HOME"):
+        home = environment.get("CLAW_HOME")
+        if home:
+            _check_text(home)
             root = _expanded(home).absolute()
             return cls(data=root, config_file=root / "config.toml")
         import platformdirs
@@ -60,6 +63,16 @@ class Home:
     def models(self) -> Path:
         """Weights that were pulled or imported: public files, kept in clear."""
         return self.data / "models"
+
+
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # what it is told to, the key's holder and JSON among them, takes text alone
+        said = name.encode(errors="backslashreplace").decode()
+        raise SettingsError(
+            f"CLAW_HOME is no UTF-8 text: {sanitize_line(said)}.", hint="Name a folder whose name is."
+        ) from None
 
 
 def _expanded(name: str) -> Path:

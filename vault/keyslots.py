@@ -301,7 +301,7 @@ class Keyslots:
         """Write the file, then its backup copy; both atomically.
 
         Raises:
-            VaultError: neither or only the first could be written; the old file or the new one is whole.
+            VaultError: the file could not be written; the old one or the new one is whole.
         """
         self._file(self._mac).write(path)
 

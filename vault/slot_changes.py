@@ -7,15 +7,11 @@ every slot that it names opens.
 """
 
 import contextlib
-import fcntl
 import hmac
-import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vault.durable import storage_error
 from vault.errors import KeyslotsDamaged, VaultError, VersionTooNew
 from vault.hardware import Token
 from vault.keychain import Keychain
@@ -23,9 +19,11 @@ from vault.keys import MasterKey
 from vault.keyslots import Keyslots, Opening
 from vault.passphrase import DEFAULT_COST, KdfCost, check_length
 from vault.recovery import RecoveryKit
+from vault.slot_epoch import check_newest
 from vault.slot_file import BACKUP_SUFFIX, SlotFile
 from vault.slot_kinds import AnyRotatable, PassphraseSlot, Slot, SymmetricPassphraseSlot, kind_of
 from vault.slot_making import hardware_slot, keychain_slot, passphrase_slot, recovery_slot
+from vault.swap import changing
 
 if TYPE_CHECKING:
     from vault.slot_journal import Journal
@@ -33,13 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["SlotChanges", "settle"]
 
 _LOCK_WITHIN_S = 60.0
-_ASK_AGAIN_S = 0.05
 
 
 class SlotChanges:
     """The ways into an open vault, and how they are changed.
 
-    Each change raises `KeyslotsDamaged` if the slots on disk aren't those that this vault wrote, and `VaultError`
+    Each change raises `KeyslotsDamaged` if the slots on disk aren't those that this vault wrote, `RolledBack` if
+    they are older than those that it knows of, and `VaultError`
     if the file can't be written; the ways in are then as they were.
 
     Args:
@@ -54,9 +52,10 @@ class SlotChanges:
         self._journal = journal
 
     def read(self) -> Keyslots:
-        """The slots as they are now, proven to be this vault's."""
+        """The slots as they are now, proven to be this vault's and its newest."""
         slots = Keyslots.read(self._path)
         slots.prove(self._master)
+        check_newest(slots, self._journal.newest())
         return slots
 
     def add_passphrase(self, passphrase: str, cost: KdfCost = DEFAULT_COST) -> str:
@@ -191,7 +190,7 @@ class SlotChanges:
                 self._journal.end(number, change, done=done)
 
 
-def settle(path: Path, opening: Opening) -> None:
+def settle(path: Path, opening: Opening, newest: int = 0) -> None:
     """Finish, once the vault is open, what was left undone.
 
     A slot of version 1 that opened it is brought up to date. A backup that is older than the file becomes its copy,
@@ -200,6 +199,7 @@ def settle(path: Path, opening: Opening) -> None:
     Args:
         path: `keyslots.json`.
         opening: What opened the vault.
+        newest: The epoch of the newest slots that the vault knows; nothing is made of older ones.
     """
     with contextlib.suppress(VaultError):
         if opening.upgraded is None and not _backup_is_older(path):
@@ -207,6 +207,7 @@ def settle(path: Path, opening: Opening) -> None:
         with _alone(path):
             slots = Keyslots.read(path)
             slots.prove(opening.master)
+            check_newest(slots, newest)
             if opening.upgraded and opening.slot in slots.slots:
                 slots.with_upgraded(opening.master, opening.upgraded).write(path)
             elif _backup_is_older(path):
@@ -225,25 +226,7 @@ def _backup_is_older(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes from changing the slots: the later of two changes would undo the earlier.
-
-    The lock is on the folder that holds the vault's; on the vault's own, everybody who has it open holds another.
-    """
-    folder = path.parent.parent
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    try:
-        give_up = time.monotonic() + _LOCK_WITHIN_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise VaultError("Another program is changing the vault's slots.", hint="Try again.") from None
-                time.sleep(_ASK_AGAIN_S)
+    """Keep others from changing the slots: the later of two changes would undo the earlier."""
+    refusal = VaultError("Another program is changing the vault's slots.", hint="Try again.")
+    with changing(path.parent, refusal, within_s=_LOCK_WITHIN_S):
         yield
-    finally:
-        os.close(descriptor)

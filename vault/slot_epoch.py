@@ -4,10 +4,11 @@ from pathlib import Path
 
 from vault.connection import Connection
 from vault.database import Database
+from vault.errors import RolledBack
 from vault.keys import MasterKey
 from vault.keyslots import Keyslots
 
-__all__ = ["remember_slots", "slots_finding"]
+__all__ = ["check_newest", "newest_epoch", "remember_slots", "slots_finding"]
 
 
 def slots_finding(keyslots: Path, master: MasterKey, database: Database, *, accept: bool = False) -> str:
@@ -24,8 +25,7 @@ def slots_finding(keyslots: Path, master: MasterKey, database: Database, *, acce
     """
     slots = Keyslots.read(keyslots)
     slots.prove(master)
-    row = database.read(lambda c: c.execute("SELECT slots_epoch FROM vault_state").fetchone())
-    known = int(row[0]) if row else 0
+    known = database.read(newest_epoch)
     if slots.epoch < known and not accept:
         return (
             f"{keyslots.name} is older than the vault's newest: "
@@ -37,8 +37,33 @@ def slots_finding(keyslots: Path, master: MasterKey, database: Database, *, acce
 
 
 def remember_slots(connection: Connection, keyslots: Path) -> None:
-    """Remember the file that lies there, in the transaction that tells of its change."""
-    _remember(connection, Keyslots.read(keyslots).epoch)
+    """Remember the file that lies there, in the transaction that tells of its change.
+
+    Raises:
+        RolledBack: it is older than the newest.
+    """
+    slots = Keyslots.read(keyslots)
+    check_newest(slots, newest_epoch(connection))
+    _remember(connection, slots.epoch)
+
+
+def newest_epoch(connection: Connection) -> int:
+    """The epoch of the newest slots that the vault remembers."""
+    row = connection.execute("SELECT slots_epoch FROM vault_state").fetchone()
+    return int(row[0]) if row else 0
+
+
+def check_newest(slots: Keyslots, newest: int) -> None:
+    """Check that slots aren't older than the newest, before anything is made of them.
+
+    Raises:
+        RolledBack: they are.
+    """
+    if slots.epoch < newest:
+        raise RolledBack(
+            "keyslots.json is older than the vault's newest: it was put back while the vault was open.",
+            hint="Put the newest copy in its place, or open the vault again and accept this one: claw vault accept",
+        )
 
 
 def _remember(connection: Connection, epoch: int) -> None:

@@ -4,6 +4,7 @@ Version 1 knew slots alone that wrap the master key under their secret. Version 
 can be put into, and keeps a slot of version 1 as it is until somebody opens it.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -11,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from vault.durable import replace_file
-from vault.errors import KeyslotsDamaged, NoVault, VersionTooNew
+from vault.errors import KeyslotsDamaged, NoVault, VaultError, VersionTooNew
 from vault.keys import VaultId
 from vault.slot_kinds import (
     TAG_BYTES,
@@ -131,12 +132,15 @@ class SlotFile(NamedTuple):
     def write(self, path: Path) -> None:
         """Write the file, then its backup copy; both atomically.
 
+        A copy that can't be written is left for the next opening, which mends it: what the file says is done.
+
         Raises:
-            VaultError: neither or only the first could be written; the old file or the new one is whole.
+            VaultError: the file could not be written; the old one or the new one is whole.
         """
         data = self.encoded()
         replace_file(path, data)
-        replace_file(path.with_name(path.name + BACKUP_SUFFIX), data)
+        with contextlib.suppress(VaultError):
+            replace_file(path.with_name(path.name + BACKUP_SUFFIX), data)
 
 
 def _parse(data: bytes, version: object) -> SlotFile:

@@ -9,7 +9,7 @@ from vault.database import Database
 from vault.log.entries import Action, Entry, Status
 from vault.log.transparency import TransparencyLog
 from vault.notifications import Notifications, SlotsChanged
-from vault.slot_epoch import remember_slots
+from vault.slot_epoch import newest_epoch, remember_slots
 
 __all__ = ["Journal", "SlotChange", "VaultJournal"]
 
@@ -28,6 +28,10 @@ class SlotChange(NamedTuple):
 
 class Journal(Protocol):
     """Where changes are written down."""
+
+    def newest(self) -> int:
+        """The epoch of the newest slots that is known."""
+        ...
 
     def begin(self, change: SlotChange) -> int:
         """Note that a change is about to be made; returns its number."""
@@ -51,6 +55,10 @@ class VaultJournal:
         self._keyslots = keyslots
         self._database = database
         self._log = log
+
+    def newest(self) -> int:
+        """The epoch that the vault remembers."""
+        return self._database.read(newest_epoch)
 
     def begin(self, change: SlotChange) -> int:
         """Log that a change is about to be made: one that a crash interrupts is in the log."""

@@ -20,7 +20,7 @@ from vault.mirror import Mirror
 from vault.model_store import ModelStore
 from vault.passphrase import DEFAULT_COST, KdfCost
 from vault.slot_changes import SlotChanges, settle
-from vault.slot_epoch import slots_finding
+from vault.slot_epoch import newest_epoch, slots_finding
 from vault.slot_kinds import kind_of
 from vault.swap import Presence
 
@@ -122,7 +122,7 @@ class Vault:
         vault = cls.open_with_master(home, opening.master, kind, keychain=keychain, accept=accept)
         vault.slot_id = opening.slot.id
         if not vault.alarm:
-            settle(home.keyslots, opening)
+            settle(home.keyslots, opening, vault.database.read(newest_epoch))
         return vault
 
     @classmethod

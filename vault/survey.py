@@ -12,6 +12,7 @@ from vault.database import Database
 from vault.home import Home
 from vault.inventory import TABLES, Kind, Table
 from vault.retention import KEPT_BY, Rule, in_words
+from vault.swap import CHANGES_LOCK
 
 __all__ = ["FileUse", "KindUse", "Traffic", "files", "kinds", "traffic"]
 
@@ -97,6 +98,7 @@ def files(home: Home) -> list[FileUse]:
         home.database.with_suffix(".anchor"): "what the newest state is, authenticated",
         home.keyslots: "the master key, wrapped once per slot",
         home.keyslots.with_name(home.keyslots.name + ".backup"): "a copy of it",
+        home.vault / CHANGES_LOCK: "a lock, empty",
         home.vault / ATTEMPTS: "how many keys didn't fit",
         home.models: "weights: public files, in clear",
         home.config_file: "settings, in clear",

@@ -12,14 +12,17 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from vault.durable import make_private_folder, replace_file, storage_error, sync_folder
 from vault.errors import NoVault, VaultError
 
-__all__ = ["Presence", "settle"]
+__all__ = ["CHANGES_LOCK", "Presence", "changing", "settle"]
 
+CHANGES_LOCK = "changes.lock"
+_ASK_AGAIN_S = 0.05
 _FOLDER, _READY = "next", "ready"
 _DATABASE = "vault.db"
 _FILES = (_DATABASE, "vault.anchor", "keyslots.json.backup", "keyslots.json")
@@ -33,6 +36,38 @@ def settle(vault: Path) -> None:
     """
     if (vault / _FOLDER / _READY).exists():
         Presence(vault).close()
+
+
+@contextlib.contextmanager
+def changing(vault: Path, refusal: VaultError, *, within_s: float = 0.0) -> Iterator[None]:
+    """Be the only one, of all processes and threads, who changes the key slots or swaps the vault.
+
+    Args:
+        vault: The vault's folder; a file in it carries the lock, and stays.
+        refusal: Raised when somebody else holds it.
+        within_s: How long to wait for them.
+
+    Raises:
+        VaultError: `refusal`, or the lock's file can't be made.
+    """
+    path = vault / CHANGES_LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    try:
+        give_up = time.monotonic() + within_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    raise refusal from None
+                time.sleep(_ASK_AGAIN_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Presence:
@@ -73,19 +108,21 @@ class Presence:
         Raises:
             VaultError: somebody else has.
         """
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # Where the lock can't be raised at once, the system may have dropped the one we held.
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-            raise VaultError(
-                "Another program has the vault open, and this can't be done beside it.",
-                hint="Leave the other `claw` programs, and try again.",
-            ) from None
-        try:
-            yield
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        refusal = VaultError(
+            "Another program has the vault open, and this can't be done beside it.",
+            hint="Leave the other `claw` programs, and try again.",
+        )
+        # Where a lock can't be raised at once, the system drops the one held for a moment: only one may try.
+        with changing(self._vault, refusal):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+                raise refusal from None
+            try:
+                yield
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def stage(self) -> Path:
         """An empty folder for the new files; within `alone`."""

@@ -1,11 +1,12 @@
 """`claw vault backup`: everything, encrypted, in one file."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 import msgspec
 
-from cli.console import Console, size
+from cli.console import Console, counted, size
 
 __all__ = ["configure", "run"]
 
@@ -23,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="encrypt it to this recipient of age, instead of by a passphrase; may be given several times",
     )
     add_passphrase_file(parser)
-    parser.add_argument("--replace", action="store_true", help="put it in the place of a file that is there")
+    parser.add_argument("--replace", action="store_true", help="put it in the place of a backup that is there")
     parser.add_argument("--json", action="store_true")
     parser.epilog = (
         "The file is one of age (age-encryption.org), its contents are JSON lines: `age -d FILE` shows them "
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.json:
         print(msgspec.json.encode({"file": str(arguments.file), **done._asdict()}).decode())
     else:
-        console.say(f"{done.rows:,} records, encrypted in {arguments.file} ({size(done.bytes)}).")
-        console.say("Try it: CLAW_HOME=$(mktemp -d) claw vault restore FILE makes a vault of it elsewhere.")
+        console.say(f"{counted(done.rows, 'record')}, encrypted in {arguments.file} ({size(done.bytes)}).")
+        file = shlex.quote(str(arguments.file.absolute()))
+        console.say(f"Try it: CLAW_HOME=$(mktemp -d) claw vault restore {file} makes a vault of it elsewhere.")
     return 0

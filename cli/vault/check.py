@@ -7,7 +7,7 @@ import msgspec
 
 from cli.console import Console
 from cli.working import Working
-from vault.errors import DatabaseDamaged
+from vault.errors import DatabaseDamaged, RolledBack
 from vault.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -26,19 +26,23 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     Raises:
         DatabaseDamaged: something isn't whole.
+        RolledBack: it is whole, and not what was last written.
     """
     from vault.check import check_vault
+    from vault.guard import ACCEPT
 
     with console.open_vault() as vault, Working(console, "checking") as progress:
-        checked = check_vault(vault, progress)
+        checked, alarm = check_vault(vault, progress), vault.alarm
     if arguments.json:
         print(msgspec.json.encode([_as_json(part) for part in checked]).decode())
     else:
         for part in checked:
             _print(part)
+    if alarm and [part.part for part in checked if part.wrong] == ["anchor"]:
+        raise RolledBack(alarm, hint=ACCEPT)
     if wrong := [finding for part in checked for finding in part.wrong]:
         raise DatabaseDamaged(
-            f"The vault is damaged: {wrong[0]}{f' ({len(wrong)} findings)' if len(wrong) > 1 else ''}.",
+            f"The vault is damaged: {wrong[0].rstrip('.')}{f' ({len(wrong)} findings)' if len(wrong) > 1 else ''}.",
             hint="Nothing was changed. Restore it from a backup (`claw vault restore`), and check the disk.",
         )
     if not arguments.json:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.console import Console, size
+from cli.console import Console, counted, size
 from cli.errors import UsageError
 
 __all__ = ["configure", "run"]
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         print(msgspec.json.encode({"folder": str(arguments.folder), **done._asdict()}).decode())
     else:
         console.say(
-            f"{done.conversations:,} conversations and all else ({size(done.bytes)}) lie in the clear in "
+            f"{counted(done.conversations, 'conversation')} and all else ({size(done.bytes)}) lie in the clear in "
             f"{arguments.folder}.\nIts README.md says what is what. Delete it when you are done."
         )
     return 0

@@ -31,14 +31,14 @@ def say_merged(
         print(msgspec.json.encode(told).decode())
         return
     lines = [
-        (merged.added, "conversations added"),
-        (merged.extended, "conversations that were here have more messages now"),
+        (merged.added, _few(merged.added, "conversation", "added")),
+        (merged.extended, _few(merged.extended, "conversation", "here already, with more messages now")),
         (merged.copied, "added under new ids, because others have theirs here"),
-        (merged.messages, "messages added"),
-        (merged.models, "registrations of models added"),
-        (merged.known, "conversations were here already"),
-        (merged.erased, "were erased here on purpose, and stay away"),
-        (empty, "empty conversations left out"),
+        (merged.messages, _few(merged.messages, "message", "added")),
+        (merged.models, _few(merged.models, "registration", "of models added")),
+        (merged.known, _few(merged.known, "conversation", "here already")),
+        (merged.erased, "erased here on purpose, staying away"),
+        (empty, _few(empty, "empty conversation", "left out")),
         *((count, f"left out: {reason}") for reason, count in sorted(skipped.items())),
     ]
     for count, what in lines:
@@ -46,3 +46,7 @@ def say_merged(
             console.say(f"{count:>9,}  {what}")
     if not any(count for count, _ in lines):
         console.say("There was nothing in it.")
+
+
+def _few(count: int, name: str, what: str) -> str:
+    return f"{name}{'s' * (count != 1)} {what}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cli.console import Console
+from cli.console import Console, counted
 from vault.errors import VaultExists
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def _restore(file: Path, opens: "Opener", console: Console, *, as_json: bool) ->
         print(msgspec.json.encode({"made_ms": restored[-1].made_ms, "rows": tables}).decode())
     else:
         console.say(
-            f"Restored: {tables['sessions']:,} conversations with {tables['messages']:,} messages, and the rest of "
+            f"Restored: {counted(tables['sessions'], 'conversation')} with "
+            f"{counted(tables['messages'], 'message')}, and the rest of "
             f"{sum(tables.values()):,} records. `claw model list` says which weights are to be pulled again."
         )
     return 0

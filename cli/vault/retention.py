@@ -19,7 +19,8 @@ _FOREVER = "forever"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-verb's arguments."""
-    verbs = parser.add_subparsers(dest="retention_verb", metavar="VERB", required=True)
+    parser.add_argument("--json", action="store_true")
+    verbs = parser.add_subparsers(dest="retention_verb", metavar="VERB")
     show = verbs.add_parser("show", help="how long each kind is kept, and what happens then")
     show.add_argument("--json", action="store_true")
     change = verbs.add_parser("set", help="keep a kind for another time")
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Carry out the sub-verb."""
     with console.open_vault() as vault:
         match arguments.retention_verb:
-            case "show":
+            case "show" | None:
                 _show(vault.retention.rules(), as_json=arguments.json)
             case "set":
                 return _set(vault.retention, arguments, console)

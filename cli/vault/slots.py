@@ -9,11 +9,13 @@ import msgspec
 
 from cli.arguments import number_at_least
 from cli.console import Console, columns
-from vault.errors import ClawError
+from cli.errors import UsageError
+from vault.errors import ClawError, VaultError
 from vault.sanitize import sanitize
 
 if TYPE_CHECKING:
     from vault.hardware import Token
+    from vault.keychain import Keychain
     from vault.slot_changes import SlotChanges
     from vault.slot_kinds import Slot
 
@@ -149,7 +151,9 @@ def _added(arguments: argparse.Namespace, console: Console, slots: "SlotChanges"
     if arguments.kind == "keychain":
         from vault.keychain import SystemKeychain
 
-        return slots.add_keychain(SystemKeychain())
+        keychain = SystemKeychain()
+        _check_new(keychain, slots)
+        return slots.add_keychain(keychain)
     slots.read().check_room()
     if arguments.kind == "recovery":
         from cli.vault.recovery_sheet import hand_out
@@ -161,6 +165,17 @@ def _added(arguments: argparse.Namespace, console: Console, slots: "SlotChanges"
     return slots.add_hardware(_token(console, arguments.token))
 
 
+def _check_new(keychain: "Keychain", slots: "SlotChanges") -> None:
+    """A second slot for the same keychain would be one more thing to forget, and no further way in."""
+    try:
+        slots.read().open_with_keychain(keychain)
+    except ClawError:  # none yet, or it opens no more: then a new one is what helps
+        return
+    raise VaultError(
+        "This keychain opens the vault already; nothing was added.", hint="`claw vault slots` lists the ways in."
+    )
+
+
 def _remove(arguments: argparse.Namespace, console: Console) -> int:
     from cli.vault.passwd import OLD_COPIES
 
@@ -168,10 +183,10 @@ def _remove(arguments: argparse.Namespace, console: Console) -> int:
         slots = vault.slots.read()
         slot = slots.slot(arguments.slot)
         slots.check_removable(slot.id)
+        if not (arguments.yes or console.can_ask):
+            raise UsageError("Nobody can be asked whether that may be removed.", hint="To remove it unasked: --yes")
         if not (arguments.yes or console.confirm(f"Remove the slot {slot.id}: {described(slot)}?")):
-            console.say(
-                "Nothing was removed." if console.can_ask else "Nothing was removed; --yes does it unasked."
-            )
+            console.say("Nothing was removed.")
             return 1
         vault.slots.remove(slot.id)
     console.say(f"Removed the slot {slot.id}. {OLD_COPIES}")

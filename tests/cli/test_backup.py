@@ -53,7 +53,7 @@ def test_a_backup_is_restored_into_another_home(talker: Person) -> None:
         "vault", "restore", str(file), "--backup-passphrase-file", passphrase_file(talker), CLAW_HOME=there
     )
     assert done.returncode == 0, done.stderr
-    assert "Restored: 1 conversations with 1 messages" in done.stderr
+    assert "Restored: 1 conversation with 1 message," in done.stderr
     assert QUESTION in talker.claw("chat", "show", CLAW_HOME=there).stdout
     assert talker.claw("log", "verify", CLAW_HOME=there).returncode == 0
     assert talker.claw("vault", "check", CLAW_HOME=there).returncode == 0
@@ -103,7 +103,7 @@ def test_passphrases_are_asked_for_at_a_terminal(talker: Person) -> None:
     for prompt in ("Passphrase: ", "Again: "):
         terminal.sees(prompt)
         terminal.types("a new one for the vault")
-    terminal.sees("Restored: 1 conversations")
+    terminal.sees("Restored: 1 conversation")
     assert terminal.ends() == 0
     with Vault.open_with_passphrase(home_at(talker, "there"), "a new one for the vault") as vault:
         assert [session.title for session in vault.conversations.sessions()] == ["Birds"]
@@ -160,7 +160,7 @@ def test_a_vault_that_is_there_is_touched_by_a_merge_alone(talker: Person) -> No
     assert json.loads(merged.stdout)["known"] == 1
     assert talker.claw("vault", "erase", "--session", "Birds", "--yes").returncode == 0
     merged = talker.claw("vault", "restore", str(file), "--merge", *secret)
-    assert "1  were erased here on purpose, and stay away" in merged.stderr
+    assert "1  erased here on purpose, staying away" in merged.stderr
     with talker.vault() as vault:
         assert [session.title for session in vault.conversations.sessions()] == ["later"]
 
@@ -175,6 +175,30 @@ def test_a_backup_is_put_over_another_file_only_when_told(talker: Person) -> Non
     told = json.loads(done.stdout)
     assert told["bytes"] == file.stat().st_size
     assert file.read_bytes() != before
+
+
+@pytest.mark.parametrize("name", ["vault/vault.db", "vault/new.age", "keyslots", "config.toml", "link/new.age"])
+def test_nothing_of_ours_is_replaced_by_a_backup(talker: Person, name: str) -> None:
+    home = talker.home
+    (talker.folder / "link").symlink_to(home.vault)
+    file = {"keyslots": home.keyslots, "config.toml": home.config_file}.get(name, home.data / name)
+    if name.startswith("link"):
+        file = talker.folder / name
+    secret = ("--backup-passphrase-file", passphrase_file(talker))
+    done = talker.claw("vault", "backup", str(file), "--replace", *secret)
+    assert done.returncode == 1
+    assert "keeps its own files" in done.stderr
+    assert talker.claw("vault", "check").returncode == 0
+
+
+def test_only_a_backup_is_replaced_by_a_backup(talker: Person) -> None:
+    file = talker.folder / "diary.txt"
+    file.write_text("dear diary")
+    secret = ("--backup-passphrase-file", passphrase_file(talker))
+    done = talker.claw("vault", "backup", str(file), "--replace", *secret)
+    assert done.returncode == 1
+    assert "is no backup" in done.stderr
+    assert file.read_text() == "dear diary"
 
 
 def test_without_a_terminal_or_a_file_nothing_is_written(talker: Person) -> None:

@@ -71,7 +71,7 @@ def test_chatgpts_export_is_imported_and_what_isnt_taken_is_said(person: Person,
     file.write_text(json.dumps([{"title": "Safety", "mapping": mapping, "current_node": "a", "id": "x"}]))
     done = person.claw("vault", "import", str(file))
     assert done.returncode == 0, done.stderr
-    assert "1  conversations added" in done.stderr
+    assert "1  conversation added" in done.stderr
     assert "1  left out: the model's notes to itself" in done.stderr
     shown = person.claw("chat", "show", "Safety")
     assert "Is it ]52;c;AAAA safe?" in shown.stdout
@@ -93,3 +93,10 @@ def test_the_sub_verb_is_called_import_though_a_module_cant_be(person: Person) -
     assert "conversations.json" in person.claw("vault", "import", "--help").stdout
     script = person.claw("completion", "bash").stdout
     assert {"backup", "restore", "export", "import"} <= set(re.findall(r"\w+", script))
+
+
+def test_an_export_never_lies_in_the_vaults_folder(person: Person) -> None:
+    done = person.claw("vault", "export", str(person.home.vault / "out"), "--yes")
+    assert done.returncode == 1
+    assert "keeps its own files" in done.stderr
+    assert not (person.home.vault / "out").exists()

@@ -282,4 +282,4 @@ def test_a_full_disk_is_told_and_the_vault_stays_whole(person: Person, own_mount
     done = person.claw("ask", "Hello", prefix=prefix, CLAW=CLAW)
     assert done.returncode == 1
     assert "is full" in done.stderr
-    assert "Every page of the vault is whole." in done.stderr
+    assert "Everything in the vault is whole." in done.stderr

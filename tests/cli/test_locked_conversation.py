@@ -182,3 +182,23 @@ def test_the_key_outlives_the_conversation_for_which_it_was_asked(typist: Person
     terminal.types("/quit")
     assert terminal.ends() == 0
     assert opens_unasked(typist)
+
+
+def test_a_conversation_whose_vault_is_erased_says_so(person: Person) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [CLAW, "--plain"], env=person.environment, stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"Name a colour.\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip()
+        assert person.claw("vault", "erase", "--all", "--yes").returncode == 0
+        while files_of_the_vault(person, process.pid):
+            assert process.poll() is None
+        process.stdin.write(b"Name a tree.\n")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert b"The vault was erased." in err
+    assert b"kept" not in err

@@ -229,3 +229,10 @@ def test_a_long_verification_shows_a_bar_on_a_terminal_alone(logged: Person) -> 
     terminal.sees("The log is whole: 2,503 entries.")
     assert terminal.ends() == 0
     assert "verifying" not in logged.claw("log", "verify").stderr
+
+
+def test_the_log_is_never_exported_into_the_vaults_folder(logged: Person) -> None:
+    done = logged.claw("log", "export", str(logged.home.vault / "log.jsonl"))
+    assert done.returncode == 1
+    assert "keeps its own files" in done.stderr
+    assert not (logged.home.vault / "log.jsonl").exists()

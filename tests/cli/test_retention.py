@@ -96,3 +96,19 @@ def test_archived_conversations_are_listed_and_found_when_asked_for(person: Pers
         assert there in listed
         assert there in found
         assert away not in listed + found
+
+
+def test_without_a_verb_the_rules_are_shown(person: Person) -> None:
+    assert person.claw("vault", "retention").stdout == person.claw("vault", "retention", "show").stdout != ""
+
+
+def test_the_archive_is_mentioned_where_nothing_else_is_found(person: Person) -> None:
+    with person.vault() as vault:
+        session = vault.conversations.start("Birds", "")
+        vault.conversations.append(session.id, None, "user", "osprey")
+        vault._database.write(lambda c: c.execute("UPDATE sessions SET archived_ms = 1"))
+    listed, found = person.claw("chat", "list"), person.claw("chat", "search", "osprey")
+    assert listed.stdout == found.stdout == ""
+    assert listed.stderr == "1 in the archive: claw chat list --archived\n"
+    assert "1 more in the archive: claw chat search --archived osprey" in found.stderr
+    assert "Every conversation is archived" in person.claw("chat", "show").stderr

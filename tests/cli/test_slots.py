@@ -192,6 +192,22 @@ def test_a_keychain_is_added_tried_and_removed_with_its_item(person: Person, unl
     assert SystemKeychain().get(slot["account"]) is None
 
 
+def test_one_keychain_is_one_way_in(person: Person, unlocked_desktop: Desktop) -> None:
+    person.environment.update(unlocked_desktop.environment)
+    succeeded(person.claw("vault", "slots", "add", "keychain"))
+    done = person.claw("vault", "slots", "add", "keychain")
+    assert done.returncode == 1
+    assert "opens the vault already" in done.stderr
+    assert len(listed(person)) == 2
+
+
+def test_a_slot_is_not_removed_unasked(person: Person, new_file: Path) -> None:
+    succeeded(person.claw("vault", "slots", "add", "passphrase", "--new-passphrase-file", str(new_file)))
+    done = person.claw("vault", "slots", "remove", listed(person)[-1]["id"])
+    assert (done.returncode, len(listed(person))) == (2, 2)
+    assert "--yes" in done.stderr
+
+
 def test_without_a_keychain_none_is_added(person: Person) -> None:
     done = person.claw("vault", "slots", "add", "keychain")
     assert done.returncode == 3

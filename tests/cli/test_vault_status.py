@@ -244,6 +244,14 @@ def test_an_alarm_is_said_once_and_reading_goes_on(rolled_back: Person) -> None:
     assert (code, list(wrong)) == (6, ["anchor"])
 
 
+def test_a_check_that_finds_the_anchor_alone_wrong_says_what_to_do(rolled_back: Person) -> None:
+    done = rolled_back.claw("vault", "check")
+    assert done.returncode == 6
+    assert "claw vault accept" in done.stderr
+    assert "check the disk" not in done.stderr
+    assert ".." not in done.stderr
+
+
 def test_accepting_needs_a_yes_and_then_everything_goes_on(rolled_back: Person) -> None:
     done = rolled_back.claw("vault", "accept")
     assert done.returncode == 2

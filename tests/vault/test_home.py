@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
+from vault.errors import SettingsError
 from vault.home import Home
 from vault.settings import set_setting
 from vault.store import Vault
@@ -60,3 +61,8 @@ def test_a_folder_that_others_could_enter_is_closed_to_them(home: Home) -> None:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_claw_home_that_is_no_text_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"no UTF-8 text: /tmp/\\udcff\."):
+        Home.locate({"CLAW_HOME": "/tmp/\udcff"})

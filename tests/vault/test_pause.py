@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.processes import SmallDisk, fill, run_function
+from tests.fixtures.slots import Notebook
 from vault.errors import Paused, VaultError
 from vault.home import Home
 from vault.log import Status
@@ -228,3 +229,15 @@ def test_a_pause_never_waits_for_whoever_tells_the_log(vault: Vault, home: Home,
     assert latch.engaged
     latch.fold_into(vault)
     assert [action for action, _ in logged(vault)] == ["pause"]
+
+
+def test_a_pause_does_not_wait_for_a_keychain_that_asks_the_person(vault: Vault, latch: PauseLatch) -> None:
+    class Asking(Notebook):
+        """Is still being unlocked when the person wants everything to stop."""
+
+        def set(self, account: str, secret: str) -> None:
+            assert latch.engage("test")
+            super().set(account, secret)
+
+    vault.slots.add_keychain(Asking())
+    assert latch.engaged

@@ -8,12 +8,13 @@ import pytest
 
 from vault import rotation
 from vault.database import Database
-from vault.errors import DatabaseDamaged, VaultError, WrongPassphrase
+from vault.errors import DatabaseDamaged, RolledBack, VaultError, WrongPassphrase
 from vault.home import Home
 from vault.keyslots import Keyslots
 from vault.messages import Attachment
 from vault.passphrase import KdfCost
 from vault.store import Vault
+from vault.swap import Presence, changing
 
 CHEAP = KdfCost(memory_kib=8, iterations=1, lanes=1)
 PASSPHRASE = "four random words"
@@ -129,7 +130,51 @@ def test_a_wrong_passphrase_is_still_wrong(home: Home, filled: Vault) -> None:
 
 def test_nothing_of_the_old_vault_or_of_the_work_is_left_lying_about(home: Home, filled: Vault) -> None:
     filled.rotate().wipe()
-    assert set(files(home.vault)) == {"vault.db", "vault.anchor", "keyslots.json", "keyslots.json.backup"}
+    kept = {"vault.db", "vault.anchor", "keyslots.json", "keyslots.json.backup", "changes.lock"}
+    assert set(files(home.vault)) == kept
+
+
+def test_slots_that_were_put_back_while_it_is_open_get_no_new_key(home: Home, filled: Vault) -> None:
+    old = home.keyslots.read_bytes()
+    filled.slots.add_passphrase("five other random words", CHEAP)
+    home.keyslots.write_bytes(old)
+    with pytest.raises(RolledBack, match="put back while the vault was open"):
+        filled.rotate()
+    assert home.keyslots.read_bytes() == old
+
+
+def test_what_is_written_after_the_copy_was_made_is_not_lost(home: Home, filled: Vault) -> None:
+    def write_late(step: str) -> None:
+        if step == "verifying":
+            filled.conversations.start("said meanwhile", "")
+
+    with pytest.raises(VaultError, match="written to while"):
+        filled.rotate(write_late)
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert {session.title for session in vault.conversations.sessions()} == {"the harbour", "said meanwhile"}
+        assert vault.alarm == ""
+
+
+def test_only_one_at_a_time_tries_to_be_alone(home: Home, filled: Vault) -> None:
+    filled.close()
+    one, other = Presence(home.vault), Presence(home.vault)
+    with changing(home.vault, VaultError("")):
+        other.close()
+        with pytest.raises(VaultError, match="Another program has the vault open"), one.alone():
+            pass
+    with one.alone():
+        pass
+    one.close()
+
+
+def test_a_copy_whose_sealed_fields_do_not_open_changes_nothing(
+    home: Home, filled: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "_reseal", lambda *_: None)
+    before = home.keyslots.read_bytes()
+    with pytest.raises(VaultError):
+        filled.rotate()
+    assert home.keyslots.read_bytes() == before
 
 
 class Crash(BaseException):

@@ -9,6 +9,7 @@ from vault.errors import KeyslotsDamaged, RolledBack
 from vault.home import Home
 from vault.keyslots import Keyslots
 from vault.passphrase import KdfCost
+from vault.slot_epoch import remember_slots
 from vault.store import Vault
 
 CHEAP = KdfCost(memory_kib=8, iterations=1, lanes=1)
@@ -60,3 +61,14 @@ def test_slots_that_something_else_wrote_are_refused_even_with_the_key_in_hand(h
     home.keyslots.write_text(text.replace('"created": ', '"created": 1', 1))
     with pytest.raises(KeyslotsDamaged):
         Vault.open_with_master(home, opening.master, "holder")
+
+
+def test_slots_that_are_put_back_while_the_vault_is_open_are_not_built_upon(home: Home) -> None:
+    with Vault.open_with_passphrase(home, NEW) as vault:
+        put_back(home)
+        with pytest.raises(RolledBack, match="put back while the vault was open"):
+            vault.slots.add_passphrase("a third passphrase", CHEAP)
+        with pytest.raises(RolledBack):
+            vault.database.write(lambda connection: remember_slots(connection, home.keyslots))
+    with Vault.open_with_passphrase(home, OLD) as vault:
+        assert "keyslots.json is older" in vault.alarm

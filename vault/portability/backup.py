@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vault.connection import Connection
 from vault.portability.age import Sealer
 from vault.portability.departure import Departure, record_departure
-from vault.portability.files import StagedFile, staged_file
+from vault.portability.files import StagedFile, check_not_ours, check_replaceable, staged_file
 from vault.portability.progress import Progress, Steps
 from vault.portability.stream import StreamWriter
 
@@ -40,15 +40,18 @@ def back_up(
         vault: To be backed up.
         file: Where to.
         sealer: Encrypts it.
-        replace: Whether a file that is there may go.
+        replace: Whether a backup that is there may go.
         progress: Told how far it is, from the database's thread.
 
     Raises:
-        VaultError: there is something already, or it can't be written; nothing of it is left.
+        VaultError: something is there, the place is the vault's own, or can't be written; nothing of it is left.
         DiskFull: likewise.
     """
     from vault.log.entries import Action
 
+    check_not_ours(file, vault.home)
+    if replace:
+        check_replaceable(file)
     database, steps = vault.database, Steps(progress)
 
     def write(connection: Connection, staged: StagedFile) -> int:

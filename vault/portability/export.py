@@ -14,7 +14,7 @@ from vault.migrations import newest_version
 from vault.portability.chatgpt import write_conversations
 from vault.portability.departure import Departure, record_departure
 from vault.portability.digests import Digest, Tally
-from vault.portability.files import StagedFolder, staged_folder
+from vault.portability.files import StagedFolder, check_not_ours, staged_folder
 from vault.portability.manifest import MANIFEST, Manifest, table_file
 from vault.portability.markdown import as_markdown, file_name
 from vault.portability.progress import Progress, Steps, Walk, size_of
@@ -61,6 +61,7 @@ def export(vault: "Vault", folder: Path, *, progress: Progress | None = None) ->
     """
     from vault.log.entries import Action
 
+    check_not_ours(folder, vault.home)
     database, steps = vault.database, Steps(progress)
     with staged_folder(folder) as staged:
         with steps.end_with(database):

@@ -10,13 +10,25 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from vault.durable import storage_error, sync_folder
 from vault.errors import DiskFull, VaultError
 
-__all__ = ["StagedFile", "StagedFolder", "open_plain", "staged_file", "staged_folder"]
+if TYPE_CHECKING:
+    from vault.home import Home
 
+__all__ = [
+    "StagedFile",
+    "StagedFolder",
+    "check_not_ours",
+    "check_replaceable",
+    "open_plain",
+    "staged_file",
+    "staged_folder",
+]
+
+_AGE = b"age-encryption.org/v1\n"
 _ABANDONED_S = 3600
 
 
@@ -167,6 +179,42 @@ def open_plain(path: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
+def check_not_ours(path: Path, home: "Home") -> None:
+    """Refuse to write where this program keeps its own files, by whatever name.
+
+    Raises:
+        VaultError: it lies in a folder of ours, or is a file of ours.
+    """
+    folders = (home.vault, home.models, home.data / "run")
+    files = (home.data, home.config_file, home.data / "locked", home.data / "paused")
+    named = _real(path.parent) / path.name  # a link in our folder is ours too, wherever it leads
+    for place in (named, _real(path)):
+        if any(map(place.is_relative_to, map(_real, folders))) or place in map(_real, files):
+            raise VaultError(
+                f"{path} is where the vault keeps its own files; nothing was written.",
+                hint=f"Choose a place outside {home.data}.",
+            )
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to put a backup in the place of anything but one.
+
+    Raises:
+        VaultError: something else is there.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        with open_plain(path) as file:
+            replaceable = not path.is_symlink() and file.read(len(_AGE)) == _AGE
+    except OSError:
+        replaceable = False
+    if not replaceable:
+        raise VaultError(
+            f"{path} is there already and is no backup; it was not touched.", hint="Choose another name."
+        )
+
+
 @contextlib.contextmanager
 def _trouble_told(path: Path) -> Iterator[None]:
     try:
@@ -176,6 +224,10 @@ def _trouble_told(path: Path) -> Iterator[None]:
         if isinstance(told, DiskFull):
             raise told from error
         raise VaultError(f"{path} can't be written: {error.strerror}.", hint="Choose another place.") from error
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _named(path: Path) -> Path:

@@ -172,5 +172,9 @@ class _Folder:
     def _open(self, name: str) -> IO[bytes]:
         try:
             return open_plain(self._folder / name)
+        except FileNotFoundError:
+            raise ImportRefused(
+                f"{name} is missing, though it belongs to an export.", hint="Export again."
+            ) from None
         except OSError as error:
             raise ImportRefused(f"{self._folder / name} can't be read: {error.strerror}.") from error

@@ -306,7 +306,7 @@ def test_an_export_that_was_changed_or_cut_is_refused(other: Vault, exported: Pa
     assert "cut off" in refusal(other, changed("sessions", lambda data: data[:-1]))
     assert "messages.jsonl, line 1:" in refusal(other, changed("messages", lambda data: data[2:]))
     (changed("models", bytes) / table_file("models")).unlink()
-    assert "can't be read" in refusal(other, tmp_path / "copy")
+    assert "is missing" in refusal(other, tmp_path / "copy")
 
 
 @pytest.mark.parametrize(
@@ -360,3 +360,10 @@ def test_a_manifest_that_is_none_or_of_a_newer_version_is_refused(other: Vault, 
     assert refusal(other, written(format="something else"))
     (exported / MANIFEST).write_bytes(b"\xff")
     assert refusal(other, exported)
+
+
+def test_a_table_that_is_missing_from_an_export_is_named(other: Vault, exported: Path) -> None:
+    (exported / table_file("sessions")).unlink()
+    with pytest.raises(ImportRefused, match=r"tables/sessions.* is missing") as caught:
+        import_path(other, exported)
+    assert caught.value.hint == "Export again."
