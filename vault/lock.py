@@ -6,6 +6,7 @@ keychain and write this folder: it is against a passer-by at an open desk, not a
 """
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -143,8 +144,22 @@ class LockLatch:
             VaultError: the file can't be written.
         """
         from vault.durable import replace_file
+        from vault.errors import DiskFull
 
-        replace_file(self.path, b"Locked with `claw vault lock`. `claw vault unlock` removes this file.\n")
+        try:
+            replace_file(self.path, b"Locked with `claw vault lock`. `claw vault unlock` removes this file.\n")
+        except DiskFull:
+            self._engage_empty()
+
+    def _engage_empty(self) -> None:
+        """Lock on a full disk: a file without a byte needs no room, and counts."""
+        from vault.durable import storage_error, sync_folder
+
+        try:
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        sync_folder(self.path.parent)
 
     def release(self) -> None:
         """Unlock.

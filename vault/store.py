@@ -286,14 +286,14 @@ class Vault:
         return KeyHolder(self.home).start(self._master, limits)
 
     def _lock(self, why: str) -> None:
-        """Close the database and wipe the key at once; the keychain, which may be slow, isn't waited for."""
+        """Wipe the key at once, and close the database; the keychain, which may be slow, isn't waited for."""
         self._mirror = None
+        self._master.wipe()  # first: the database may be in the middle of something long
         try:
             with contextlib.suppress(VaultError):
                 self._database.close(why)
         finally:
             self._presence.close()
-            self._master.wipe()
 
     def close(self) -> None:
         """Close the database, leave its newest state with the keychain, and wipe the key. Twice does nothing."""

@@ -93,7 +93,8 @@ def _by_shares(slots: "Keyslots", console: Console) -> "Vault":
     else:
         shares = [line.decode("utf-8", "replace") for line in sys.stdin.buffer if line.strip()]
     try:
-        return Vault.open_by(console.home, slots.open_with_shares(shares))
+        opening = slots.open_with_shares(shares)
+        return Vault.open_by(console.home, opening, keychain=Unlocking(console, slots).keychain)
     except RecoveryRefused:
         FailedUnlocks(console.home).add()
         raise
@@ -109,7 +110,8 @@ def _by_token(slots: "Keyslots", console: Console, label: str) -> "Vault":
     if not label and len(labels) > 1:
         raise UsageError("Several tokens open this vault.", hint=f"Name one: --hardware {labels[0]}")
     label = label or labels[0]
-    return Vault.open_by(console.home, slots.open_with_hardware(ready_token(console, label)))
+    opening = slots.open_with_hardware(ready_token(console, label))
+    return Vault.open_by(console.home, opening, keychain=Unlocking(console, slots).keychain)
 
 
 def _until(settings: "VaultSettings") -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.machine import Machine
 from tests.fixtures.models import CHEAP, PASSPHRASE
-from tests.fixtures.processes import run_function
+from tests.fixtures.processes import SmallDisk, fill, run_function
 from vault.connection import Connection
 from vault.errors import Locked, VaultError
 from vault.holder import KeyHolder
@@ -74,6 +74,17 @@ def test_the_latch_is_a_private_file_that_stays_until_it_is_released(latch: Lock
 def test_a_latch_that_can_not_be_looked_at_counts_as_engaged(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert LockLatch(tmp_path / "loop").engaged
+
+
+def test_a_full_disk_has_room_for_the_latch(small_disk: SmallDisk) -> None:
+    small_disk.run("64k", lock_on_a_full_disk)
+
+
+def lock_on_a_full_disk(folder: str) -> None:
+    fill(Path(folder))
+    latch = LockLatch(Path(folder))
+    latch.engage()
+    assert latch.engaged
 
 
 def test_a_latch_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:

@@ -79,7 +79,11 @@ class KeyHolder:
         """End it, and the key with it, whatever state it is in. Whether there was one. Errors as in `key`."""
         ended = False
         for connection in self._connections():
-            process = os.pidfd_open(peer(connection)[0])
+            ended = True
+            try:
+                process = os.pidfd_open(peer(connection)[0])
+            except ProcessLookupError:  # by itself, just now
+                continue
             try:
                 _ask(connection, Lock())
                 if not _has_ended(process):  # it was stopped, or is of another make
@@ -89,7 +93,6 @@ class KeyHolder:
                 pass
             finally:
                 os.close(process)
-            ended = True
         return ended
 
     def start(self, master: "MasterKey", limits: LockLimits) -> Held:
