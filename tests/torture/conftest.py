@@ -22,6 +22,6 @@ def rig(disk: Path) -> Iterator[Rig]:
         yield rig
 
 
-# Looking at a vault after an interruption waits for ever since the slots have a lock of their own (899fff8): found too
-# late to be mended in the same session. `benchmarks/torture.py` is affected too. To be mended before anything else.
+# Looking at a vault after an interruption waits for ever since the slots have a lock of their own (899fff8).
+# `benchmarks/torture.py` is affected too. To be mended before anything else.
 collect_ignore = ["test_faults.py", "test_power_cuts.py", "test_tamper.py"]
