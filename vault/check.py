@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vault.connection import Connection
-from vault.errors import ClawError
+from vault.errors import ClawError, DatabaseDamaged
 from vault.inventory import TABLES, sealed_columns
 from vault.keyslots import BACKUP_SUFFIX
 
@@ -116,7 +116,7 @@ def _index(vault: "Vault") -> _Findings:
 
     try:
         return vault.database.alone(check)
-    except ClawError:
+    except DatabaseDamaged:
         return _Findings(["it doesn't match the messages"], "")
 
 

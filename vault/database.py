@@ -5,6 +5,7 @@ are kept apart by SQLite's own locks and the anchor's.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,7 @@ class Database:
         self._guard = opened.guard
         self.alarm = opened.alarm
         self._worker = worker
+        self._thread = worker.submit(threading.get_ident).result()
         self._closed = ""
         self.uses = 0
         self._path = path
@@ -232,6 +234,8 @@ class Database:
                 raise Locked(self._closed, hint=_UNLOCK)
             return work()
 
+        if threading.get_ident() == self._thread:
+            raise RuntimeError("a transaction can't wait for another one: its work takes the connection it was given")
         self.uses += 1
         try:
             done = self._worker.submit(guarded, unless_closed, self._path)

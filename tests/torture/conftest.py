@@ -20,8 +20,3 @@ def rig(disk: Path) -> Iterator[Rig]:
     """A running rig."""
     with Rig(disk) as rig:
         yield rig
-
-
-# Looking at a vault after an interruption waits for ever since the slots have a lock of their own (899fff8).
-# `benchmarks/torture.py` is affected too. To be mended before anything else.
-collect_ignore = ["test_faults.py", "test_power_cuts.py", "test_tamper.py"]

@@ -14,6 +14,7 @@ from vault.connection import Connection
 from vault.errors import ClawError, NoVault, WrongPassphrase
 from vault.home import Home
 from vault.inventory import TABLES, sealed_columns
+from vault.keyslots import Keyslots
 from vault.pause import PauseLatch
 from vault.shred import shred
 from vault.slot_kinds import kind_of
@@ -83,9 +84,10 @@ def progress(events: Iterable[Event]) -> Progress:
 def observe(vault: Vault) -> Rows:
     """Every row, sealed fields opened, and every slot; without empty values, so that schemas compare."""
     fields = vault.database.fields
+    slots = Keyslots.read(vault.home.keyslots).slots
 
     def look(connection: Connection) -> Rows:
-        rows: Rows = {f"slots/{slot.id}": kind_of(slot) for slot in vault.slots.read().slots}
+        rows: Rows = {f"slots/{slot.id}": kind_of(slot) for slot in slots}
         for name, table in TABLES.items():
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({name})").fetchall()]
             if name in _OWN_LIFE or not columns:

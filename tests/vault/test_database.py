@@ -287,3 +287,11 @@ def open_on_a_read_only_disk(folder: str) -> None:
     with pytest.raises(VaultError, match="can't be written"):
         Database.create(Path(folder) / "other.db", KEY)
     assert contents(Path(folder)) == before
+
+
+def test_a_transaction_that_waits_for_another_is_an_error_and_no_deadlock(path: Path) -> None:
+    kept = Database.create(path, KEY)
+    with pytest.raises(RuntimeError, match="can't wait for another"):
+        kept.write(lambda _connection: kept.read(lambda c: c.execute("SELECT 1").fetchone()))
+    assert kept.read(lambda c: c.execute("SELECT 1").fetchone()) == (1,)
+    kept.close()
