@@ -77,6 +77,10 @@ class Connection(Protocol):
         """Give SQLCipher its key."""
         ...
 
+    def interrupt(self) -> None:
+        """End the statement that runs, from another thread."""
+        ...
+
     def close(self) -> None:
         """Close the connection."""
         ...

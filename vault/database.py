@@ -7,7 +7,7 @@ are kept apart by SQLite's own locks and the anchor's.
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ __all__ = ["Connection", "Database", "Row", "SqlValue"]
 Result = TypeVar("Result")
 
 _UNLOCK = "`claw vault unlock` opens it again."
+_INTERRUPT_EVERY_S = 0.05
 
 
 class Database:
@@ -46,6 +47,8 @@ class Database:
         self._worker = worker
         self._thread = worker.submit(threading.get_ident).result()
         self._closed = ""
+        self._given_up = ""
+        self._interrupting = threading.Lock()  # a connection that is being closed must not be interrupted
         self.uses = 0
         self._path = path
         self.fields = fields
@@ -201,19 +204,22 @@ class Database:
 
         return self._run(check)
 
-    def close(self, why: str = "The vault is closed.") -> None:
+    def close(self, why: str = "The vault is closed.", *, patience_s: float | None = None) -> None:
         """Close the connection; the write-ahead log is folded in where no other process uses it.
 
         It waits for what is under way, may be called from any thread, and does nothing when called again.
 
         Args:
             why: Told, as `Locked`, to whoever uses the database from now on.
+            patience_s: How long it waits before what is under way is interrupted and undone; `None` for as long as
+                that takes.
         """
 
         def close() -> None:
-            if self._closed:
-                return
-            self._closed = why
+            with self._interrupting:
+                if self._closed:
+                    return
+                self._closed = why
             self.fields.wipe()
             self._opened.close(settle=not self.alarm)
 
@@ -222,20 +228,39 @@ class Database:
         except RuntimeError:  # its thread has ended already
             return
         try:
+            if patience_s is not None:
+                self._give_up(closing, why, patience_s)
             closing.result()
         finally:
             self._worker.shutdown()
+
+    def _give_up(self, closing: "Future[None]", why: str, patience_s: float) -> None:
+        """Interrupt each statement that keeps the connection from being closed, once there was time to end."""
+        wait([closing], patience_s)
+        while not closing.done():
+            with self._interrupting:
+                if not self._closed:
+                    self._given_up = why
+                    self._connection.interrupt()
+            wait([closing], _INTERRUPT_EVERY_S)
 
     def _run(self, work: Callable[[], Result]) -> Result:
         """Have the thread do something, unless the database was closed."""
 
         def unless_closed() -> Result:
-            if self._closed:
-                raise Locked(self._closed, hint=_UNLOCK)
-            return work()
+            if why := self._closed or self._given_up:
+                raise Locked(why, hint=_UNLOCK)
+            try:
+                return work()
+            except sqlcipher3.OperationalError:
+                if self._given_up:
+                    raise Locked(self._given_up, hint=_UNLOCK) from None
+                raise
 
         if threading.get_ident() == self._thread:
-            raise RuntimeError("a transaction can't wait for another one: its work takes the connection it was given")
+            raise RuntimeError(
+                "a transaction can't wait for another one: its work takes the connection it was given"
+            )
         self.uses += 1
         try:
             done = self._worker.submit(guarded, unless_closed, self._path)

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -57,6 +58,13 @@ class Shredded(msgspec.Struct, frozen=True):
     keychain: tuple[str, ...]
     keychain_left: tuple[str, ...]
     in_use: bool
+
+
+class _Items(NamedTuple):
+    """Accounts in the keychain: of slots, and of what remembers the newest state, perhaps after its slot went."""
+
+    keys: list[str]
+    mirrors: list[str]
 
 
 def shred(home: Home, keychain: Callable[[], Keychain], *, models: bool = False) -> Shredded:
@@ -116,30 +124,33 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
 
 
-def _accounts(key_files: list[Path]) -> list[str]:
+def _accounts(key_files: list[Path]) -> _Items:
     """The keychain's items of these vaults, as far as their slots can still be read."""
-    accounts: dict[str, None] = {}
+    keys: dict[str, None] = {}
+    mirrors: dict[str, None] = {}
     for path in key_files:
         with contextlib.suppress(ClawError, OSError):
             slots = Keyslots.parse(path.read_bytes(), described=path.name)
+            mirrors[mirror_account(slots.vault_id)] = None
             for slot in slots.slots:
                 if isinstance(slot, KeychainSlot | SymmetricKeychainSlot):
-                    accounts[slot.account] = None
-                    accounts[mirror_account(slots.vault_id)] = None
-    return list(accounts)
+                    keys[slot.account] = None
+    return _Items([*keys], [*mirrors])
 
 
-def _forget(accounts: list[str], keychain: Callable[[], Keychain]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _forget(items: _Items, keychain: Callable[[], Keychain]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove items from the keychain; returns those that went, and those that may still be there."""
-    if not accounts:
-        return (), ()
     removed: list[str] = []
+    asked: set[str] = set()
+    expected = [*items.keys, *items.mirrors] if items.keys else []
     with contextlib.suppress(KeychainError):
         opened = keychain()
-        for account in accounts:
-            opened.delete(account)
-            removed.append(account)
-    return tuple(removed), tuple(account for account in accounts if account not in removed)
+        for account in (*items.keys, *items.mirrors):
+            if opened.get(account) is not None:
+                opened.delete(account)
+                removed.append(account)
+            asked.add(account)
+    return tuple(removed), tuple(account for account in expected if account not in asked)
 
 
 def _overwrite(path: Path) -> bool:

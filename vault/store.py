@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vault.conversations import Conversations
 from vault.creation import DATABASE_USE, field_cipher, make_vault
 from vault.database import Database
-from vault.errors import KeychainError, VaultError
+from vault.errors import DatabaseDamaged, KeychainError, KeyslotsDamaged, VaultError
 from vault.guard import Newest
 from vault.home import Home
 from vault.keychain import Keychain
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from vault.retention import Retention
 
 __all__ = ["Vault"]
+
+_PATIENCE_S = 0.5
+"""What is under way when the vault locks has this long to end."""
 
 
 class Vault:
@@ -106,12 +109,23 @@ class Vault:
             NoVault, KeyslotsDamaged, VersionTooNew, WrongPassphrase: as `Keyslots` says.
             DatabaseDamaged, PlaintextDatabase: as `Database.open` says.
         """
-        return cls.open_by(home, Keyslots.read(home.keyslots).open_with_passphrase(passphrase), keychain=keychain)
+        return cls._open(home, lambda slots: slots.open_with_passphrase(passphrase), keychain)
 
     @classmethod
     def open_with_keychain(cls, home: Home, keychain: Keychain) -> "Vault":
         """Open the vault with the key that the keychain holds; errors as above, or `KeychainError`."""
-        return cls.open_by(home, Keyslots.read(home.keyslots).open_with_keychain(keychain), keychain=keychain)
+        return cls._open(home, lambda slots: slots.open_with_keychain(keychain), keychain)
+
+    @classmethod
+    def _open(cls, home: Home, by: Callable[[Keyslots], Opening], keychain: Keychain | None) -> "Vault":
+        slots = Keyslots.read(home.keyslots)
+        try:
+            return cls.open_by(home, by(slots), keychain=keychain)
+        except (DatabaseDamaged, KeyslotsDamaged):
+            now = Keyslots.read(home.keyslots)
+            if now.epoch <= slots.epoch:
+                raise
+        return cls.open_by(home, by(now), keychain=keychain)  # another process rotated the keys in between
 
     @classmethod
     def open_by(
@@ -237,6 +251,20 @@ class Vault:
         journal = VaultJournal(self._database, self.log, self.home.keyslots)
         return SlotChanges(self.home.keyslots, self._master, journal)
 
+    def add_keychain(self, keychain: Keychain) -> str:
+        """Add a keychain to the ways in, which remembers the newest state from now on; returns the new slot's id.
+
+        Raises:
+            KeychainError: the keychain did not keep what it was given.
+            VaultError: as `SlotChanges` says.
+        """
+        mirror, newest = Mirror.where_possible(keychain, self._master), self._database.newest()
+        if mirror and newest:
+            mirror.write(newest)  # first: once it is a way in, what it remembers counts, of whatever key
+        slot_id = self.slots.add_keychain(keychain)
+        self._mirror, self._mirrored = mirror, newest
+        return slot_id
+
     def accept(self) -> "Vault":
         """Take the vault as it lies there for the newest; this one is closed, the one returned open for writing."""
         from vault.acceptance import accept
@@ -291,7 +319,7 @@ class Vault:
         self._master.wipe()  # first: the database may be in the middle of something long
         try:
             with contextlib.suppress(VaultError):
-                self._database.close(why)
+                self._database.close(why, patience_s=_PATIENCE_S)
         finally:
             self._presence.close()
 

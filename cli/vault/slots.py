@@ -16,8 +16,10 @@ from vault.sanitize import sanitize
 if TYPE_CHECKING:
     from vault.hardware import Token
     from vault.keychain import Keychain
+    from vault.keyslots import Keyslots
     from vault.slot_changes import SlotChanges
     from vault.slot_kinds import Slot
+    from vault.store import Vault
 
 __all__ = ["configure", "described", "run"]
 
@@ -138,12 +140,13 @@ def _facts(slot: "Slot") -> dict[str, object]:
 
 def _add(arguments: argparse.Namespace, console: Console) -> int:
     with console.open_vault() as vault:
-        slot_id = _added(arguments, console, vault.slots)
+        slot_id = _added(arguments, console, vault)
     console.say(f"Added, and opened the vault by it: the {arguments.kind} slot {slot_id}.")
     return 0
 
 
-def _added(arguments: argparse.Namespace, console: Console, slots: "SlotChanges") -> str:
+def _added(arguments: argparse.Namespace, console: Console, vault: "Vault") -> str:
+    slots = vault.slots
     if arguments.kind == "passphrase":
         from cli.vault.slot_prompts import new_passphrase
 
@@ -153,7 +156,7 @@ def _added(arguments: argparse.Namespace, console: Console, slots: "SlotChanges"
 
         keychain = SystemKeychain()
         _check_new(keychain, slots)
-        return slots.add_keychain(keychain)
+        return vault.add_keychain(keychain)
     slots.read().check_room()
     if arguments.kind == "recovery":
         from cli.vault.recovery_sheet import hand_out
@@ -191,19 +194,23 @@ def _remove(arguments: argparse.Namespace, console: Console) -> int:
         vault.slots.remove(slot.id)
     console.say(f"Removed the slot {slot.id}. {OLD_COPIES}")
     try:
-        _forget(slot, console)
+        _forget(slot, slots, console)
     except ClawError as error:
         console.say(f"Its secret could not be deleted, and opens nothing any more. {error.message}")
     return 0
 
 
-def _forget(slot: "Slot", console: Console) -> None:
-    """Delete what opened a slot from where it was kept."""
+def _forget(slot: "Slot", slots: "Keyslots", console: Console) -> None:
+    """Delete what opened a slot from where it was kept; a keychain that is no way in any more remembers nothing."""
     from vault.keychain import SystemKeychain
-    from vault.slot_kinds import HardwareSlot, KeychainSlot, SymmetricKeychainSlot
+    from vault.mirror import mirror_account
+    from vault.slot_kinds import HardwareSlot, KeychainSlot, SymmetricKeychainSlot, kind_of
 
     if isinstance(slot, KeychainSlot | SymmetricKeychainSlot):
-        SystemKeychain().delete(slot.account)
+        keychain = SystemKeychain()
+        keychain.delete(slot.account)
+        if not any(kind_of(other) == "keychain" and other.id != slot.id for other in slots.slots):
+            keychain.delete(mirror_account(slots.vault_id))
     elif isinstance(slot, HardwareSlot):
         _token(console, slot.token).destroy(slot.key)
 

@@ -13,6 +13,7 @@ from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.slots import Notebook, opens, version_1
 from tests.fixtures.softhsm import PIN, SoftToken
 from vault.keyslots import Keyslots
+from vault.mirror import mirror_account
 from vault.slot_kinds import kind_of
 from vault.store import Vault
 
@@ -180,7 +181,9 @@ def test_a_keychain_is_added_tried_and_removed_with_its_item(person: Person, unl
     person.environment.update(unlocked_desktop.environment)
     succeeded(person.claw("vault", "slots", "add", "keychain"))
     (slot,) = (slot for slot in listed(person) if slot["kind"] == "keychain")
+    remembered = mirror_account(slots(person).vault_id)
     assert SystemKeychain().get(slot["account"])
+    assert SystemKeychain().get(remembered)
     assert outcomes(person) == (0, {"passphrase": "opens", "keychain": "opens"})
 
     SystemKeychain().set(slot["account"], "c29tZXRoaW5nIGVsc2U=")
@@ -190,6 +193,7 @@ def test_a_keychain_is_added_tried_and_removed_with_its_item(person: Person, unl
     assert refused.returncode == 1
     succeeded(person.claw("vault", "slots", "remove", slot["id"], "--yes"))
     assert SystemKeychain().get(slot["account"]) is None
+    assert SystemKeychain().get(remembered) is None
 
 
 def test_one_keychain_is_one_way_in(person: Person, unlocked_desktop: Desktop) -> None:

@@ -138,6 +138,32 @@ def test_a_transaction_that_is_under_way_is_finished_first(home: Home, vault: Va
         assert again.database.read(lambda c: c.execute("SELECT kind FROM notifications").fetchall()) == [("test",)]
 
 
+def test_a_lock_does_not_wait_for_a_long_statement_and_undoes_what_it_was_part_of(home: Home, vault: Vault) -> None:
+    begun = threading.Event()
+    refused: list[Locked] = []
+
+    def work(connection: Connection) -> None:
+        connection.execute("INSERT INTO notifications (at_ms, kind, details) VALUES (1, 'test', '{}')")
+        begun.set()
+        connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+
+    def write() -> None:
+        with pytest.raises(Locked, match="The vault was locked") as error:
+            vault.database.write(work)
+        refused.append(error.value)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    assert begun.wait(WITHIN_S)
+    LockLatch(home.data).engage()
+    wait_until_locked(vault)
+    writing.join(WITHIN_S)
+    assert refused
+    with Vault.open_with_passphrase(home, PASSPHRASE) as again:
+        assert again.alarm == ""
+        assert again.database.read(lambda c: c.execute("SELECT count(*) FROM notifications").fetchone()) == (0,)
+
+
 def test_a_vault_opened_while_it_is_locked_stays_open_until_it_is_locked_again(home: Home, vault: Vault) -> None:
     lock_vault(home)
     wait_until_locked(vault)

@@ -12,6 +12,7 @@ from vault.keychain import SystemKeychain
 from vault.keyslots import Keyslots
 from vault.mirror import mirror_account
 from vault.passphrase import KdfCost
+from vault.slot_kinds import kind_of
 from vault.store import Vault
 
 CHEAP = KdfCost(memory_kib=8, iterations=1, lanes=1)
@@ -151,3 +152,32 @@ def test_a_page_taken_out_of_the_newest_change_is_found(home: Home, keychain: Sy
     mirror.close()
     with Vault.open_with_keychain(home, keychain) as vault:
         assert "isn't what was last written" in vault.alarm
+
+
+def test_a_keychain_that_was_a_way_in_before_a_rotation_and_is_one_again_is_no_alarm(
+    home: Home, keychain: SystemKeychain
+) -> None:
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        (slot,) = (slot for slot in vault.slots.read().slots if kind_of(slot) == "keychain")
+        vault.slots.remove(slot.id)
+    vault = Vault.open_with_passphrase(home, PASSPHRASE)
+    vault.rotate().wipe()
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        vault.add_keychain(keychain)
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert vault.alarm == ""
+        vault.conversations.start("the second", "")
+
+
+def test_a_keychain_that_becomes_a_way_in_remembers_from_then_on(
+    home: Home, keychain: SystemKeychain, tmp_path: Path
+) -> None:
+    other = Home.locate({"CLAW_HOME": str(tmp_path / "other")})
+    with Vault.create(other, PASSPHRASE, cost=CHEAP) as vault:
+        vault.add_keychain(keychain)
+    shutil.copytree(other.vault, tmp_path / "copy")
+    with Vault.open_with_keychain(other, keychain) as vault:
+        vault.conversations.start("the second", "")
+    put_all_back(other, tmp_path / "copy")
+    with Vault.open_with_keychain(other, keychain) as vault:
+        assert "older than what was last written" in vault.alarm

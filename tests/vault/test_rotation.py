@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.slots import Notebook
 from vault import rotation
 from vault.database import Database
 from vault.errors import DatabaseDamaged, RolledBack, VaultError, WrongPassphrase
@@ -223,3 +224,26 @@ def test_interrupted_at_any_step_the_old_or_the_new_vault_opens(
         assert vault.integrity_errors() == []
         assert vault.database.fields.epoch in ((1, 2) if interrupted else (2,))
         vault.conversations.start("goes on", "")
+
+
+class RotatesWhenAsked(Notebook):
+    """A keychain; before it answers for the first time, somebody else rotates the vault's keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_answering: list[Vault] = []
+        self._home = home
+
+    def get(self, account: str) -> str | None:
+        while self.before_answering:
+            self.before_answering.pop().rotate().wipe()
+        return super().get(account)
+
+
+def test_a_rotation_while_the_vault_is_being_opened_is_no_damage(home: Home, filled: Vault) -> None:
+    keychain = RotatesWhenAsked()
+    filled.add_keychain(keychain)
+    keychain.before_answering.append(filled)
+    with Vault.open_with_keychain(home, keychain) as vault:
+        assert texts(vault) == CONTENT
+    assert not keychain.before_answering

@@ -18,6 +18,7 @@ from vault.home import Home
 from vault.keychain import Keychain
 from vault.lock import LockLatch
 from vault.shred import shred, shreddable
+from vault.slot_kinds import KeychainSlot
 from vault.store import Vault
 
 
@@ -109,6 +110,16 @@ def test_a_locked_keychain_keeps_nothing_alive_and_what_it_may_still_hold_is_nam
     assert set(done.keychain_left) == set(keychain.items) - {"somebody else's"}
     assert done.keychain == ()
     assert not made.vault.exists()
+
+
+def test_what_the_keychain_remembers_goes_though_it_is_no_way_in_any_more(made: Home, keychain: Notebook) -> None:
+    with Vault.open_with_passphrase(made, PASSPHRASE) as vault:
+        (slot,) = (slot for slot in vault.slots.read().slots if isinstance(slot, KeychainSlot))
+        vault.slots.remove(slot.id, lambda _slot: keychain.delete(slot.account))
+    assert len(keychain.items) == 2
+    done = shred(made, lambda: keychain)
+    assert (len(done.keychain), done.keychain_left) == (1, ())
+    assert keychain.items == {"somebody else's": "secret"}
 
 
 @pytest.mark.parametrize("file", ["keyslots.json", "keyslots.json.backup", "vault.db"])
