@@ -120,6 +120,11 @@ class Console:
         if vault.alarm:
             self.say(f"ALARM: {vault.alarm}\n{ACCEPT}")
             return vault
+        if vault.disk_full:
+            self.say(
+                f"The disk that holds {self.home.vault} is full. You can read, back up elsewhere, and erase; "
+                "nothing much can be added before you free some room."
+            )
         try:
             vault.note_opening()
             if due:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vault.conversations import Conversations
 from vault.creation import DATABASE_USE, field_cipher, make_vault
 from vault.database import Database
-from vault.errors import DatabaseDamaged, KeychainError, KeyslotsDamaged, VaultError
+from vault.errors import DatabaseDamaged, DiskFull, KeychainError, KeyslotsDamaged, VaultError
 from vault.guard import Newest
 from vault.home import Home
 from vault.keychain import Keychain
@@ -19,6 +19,7 @@ from vault.lock import LockLatch, LockLimits, LockWatch
 from vault.mirror import Mirror
 from vault.model_store import ModelStore
 from vault.passphrase import DEFAULT_COST, KdfCost
+from vault.reserve import Reserve
 from vault.slot_changes import SlotChanges, settle
 from vault.slot_epoch import newest_epoch, slots_finding
 from vault.slot_kinds import kind_of
@@ -47,6 +48,7 @@ class Vault:
         opened_by: The kind of slot that opened it, or `"new"`, or `"rotation"`.
         slot_id: The slot that opened it; empty when none did.
         watch: Locks it when the person says so, and when else it is told to.
+        disk_full: Whether there was no room on the disk to open it, but for what was set aside.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Vault:
         self.home = home
         self.opened_by = opened_by
         self.slot_id = ""
+        self.disk_full = False
         self.conversations = Conversations(database)
         self.models = ModelStore(database)
         self._master = master
@@ -167,13 +170,18 @@ class Vault:
         try:
             presence = Presence(home.vault)
             mirrored = _remembered(mirror)
-            database = Database.open(
-                home.database,
-                master.derive(DATABASE_USE),
-                field_cipher(master),
-                at_least=mirrored,
-                accept=accept,
-            )
+
+            def open_database() -> Database:
+                key, fields = master.derive(DATABASE_USE), field_cipher(master)
+                return Database.open(home.database, key, fields, at_least=mirrored, accept=accept)
+
+            full = False
+            try:
+                database = open_database()
+            except DiskFull:
+                if not (full := Reserve(home.vault).release()):
+                    raise
+                database = open_database()
             if accept and mirror and (newest := database.newest()):
                 mirror.write(newest)  # at once: until then, everybody else finds the alarm
             if not database.alarm:
@@ -185,7 +193,9 @@ class Vault:
                 presence.close()
             master.wipe()
             raise
-        return cls(home, master, database, opened_by, presence, mirror, mirrored)
+        vault = cls(home, master, database, opened_by, presence, mirror, mirrored)
+        vault.disk_full = full
+        return vault
 
     @cached_property
     def log(self) -> "TransparencyLog":
@@ -333,6 +343,8 @@ class Vault:
             if mirror and newest and newest != self._mirrored:
                 with contextlib.suppress(KeychainError):
                     mirror.advance(newest)
+            if newest:
+                Reserve(self.home.vault).keep()
         finally:
             self._presence.close()
             self._master.wipe()

@@ -11,6 +11,7 @@ from vault.connection import Connection
 from vault.database import Database
 from vault.home import Home
 from vault.inventory import TABLES, Kind, Table
+from vault.reserve import RESERVE
 from vault.retention import KEPT_BY, Rule, in_words
 from vault.swap import CHANGES_LOCK
 
@@ -99,6 +100,7 @@ def files(home: Home) -> list[FileUse]:
         home.keyslots: "the master key, wrapped once per slot",
         home.keyslots.with_name(home.keyslots.name + ".backup"): "a copy of it",
         home.vault / CHANGES_LOCK: "a lock, empty",
+        home.vault / RESERVE: "room set aside: a vault can be read on a full disk, too",
         home.vault / ATTEMPTS: "how many keys didn't fit",
         home.models: "weights: public files, in clear",
         home.config_file: "settings, in clear",

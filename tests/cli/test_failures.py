@@ -12,6 +12,7 @@ from agent.attachments import MAX_BYTES
 from agent.models.embedded import EMBEDDED_NAME
 from tests.fixtures.command import CLAW, Person
 from tests.tiny_model import tiny_gguf
+from vault.reserve import RESERVE
 
 FIFTY_MB = 50 * 10**6
 
@@ -270,16 +271,21 @@ def test_a_memory_limit_that_is_too_low_names_the_setting(person: Person) -> Non
     assert "inference.memory_limit_mb" in done.stderr
 
 
-def test_a_full_disk_is_told_and_the_vault_stays_whole(person: Person, own_mounts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("reserve", "code"), [(True, 0), (False, 1)])
+def test_a_full_disk_is_told_and_the_vault_stays_whole(
+    person: Person, own_mounts: tuple[str, ...], *, reserve: bool, code: int
+) -> None:
     copy = person.folder / "copy"
     shutil.copytree(person.home.data, copy)
+    if not reserve:
+        (copy / "vault" / RESERVE).unlink()
     script = (
-        'mount -t tmpfs -o size=400k tmpfs "$0" && cp -a "$1/." "$0" && shift || exit 98\n'
+        'mount -t tmpfs -o size=700k tmpfs "$0" && cp -a "$1/." "$0" && shift || exit 98\n'
         'dd if=/dev/zero of="$0/filler" 2>/dev/null; "$@"; code=$?\n'
         'rm "$0/filler"; "$CLAW" vault check >&2 || code=99; exit $code'
     )
     prefix = (*own_mounts, "sh", "-c", script, str(person.home.data), str(copy))
-    done = person.claw("ask", "Hello", prefix=prefix, CLAW=CLAW)
-    assert done.returncode == 1
+    done = person.claw("chat", "list", prefix=prefix, CLAW=CLAW)
+    assert done.returncode == code
     assert "is full" in done.stderr
     assert "Everything in the vault is whole." in done.stderr
