@@ -19,11 +19,13 @@ from vault.fields import FieldCipher
 from vault.guard import ACCEPT, Newest
 from vault.opening import Opened, make, make_in_memory, open_verified, own_fields
 
-__all__ = ["Connection", "Database", "Row", "SqlValue"]
+__all__ = ["UNLOCK", "Connection", "Database", "Row", "SqlValue"]
 
 Result = TypeVar("Result")
 
-_UNLOCK = "`claw vault unlock` opens it again."
+UNLOCK = "`claw vault unlock` opens it again."
+"""What to do about a vault that was locked."""
+
 _INTERRUPT_EVERY_S = 0.05
 
 
@@ -249,12 +251,12 @@ class Database:
 
         def unless_closed() -> Result:
             if why := self._closed or self._given_up:
-                raise Locked(why, hint=_UNLOCK)
+                raise Locked(why, hint=UNLOCK)
             try:
                 return work()
             except sqlcipher3.OperationalError:
                 if self._given_up:
-                    raise Locked(self._given_up, hint=_UNLOCK) from None
+                    raise Locked(self._given_up, hint=UNLOCK) from None
                 raise
 
         if threading.get_ident() == self._thread:
@@ -265,7 +267,7 @@ class Database:
         try:
             done = self._worker.submit(guarded, unless_closed, self._path)
         except RuntimeError:  # its thread has ended already
-            raise Locked(self._closed, hint=_UNLOCK) from None
+            raise Locked(self._closed, hint=UNLOCK) from None
         return done.result()
 
     @contextlib.contextmanager

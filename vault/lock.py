@@ -219,6 +219,11 @@ class LockWatch:
         """Lock after a while without use, or when the machine has slept, too."""
         self._timer = LockTimer(limits, self._clock)
 
+    @property
+    def locked(self) -> bool:
+        """Whether the vault was locked since this began to watch, also where that wasn't seen before the end."""
+        return bool(self.why) or self._latch.stamp() not in (None, self._stamp)
+
     def stop(self) -> None:
         """Watch no more. May be called from `lock`."""
         self._ended.set()

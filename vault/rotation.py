@@ -11,9 +11,9 @@ from pathlib import Path
 
 from vault.connection import Connection, SqlValue
 from vault.creation import DATABASE_USE
-from vault.database import Database
+from vault.database import UNLOCK, Database
 from vault.durable import storage_error
-from vault.errors import DatabaseDamaged, VaultError
+from vault.errors import DatabaseDamaged, Locked, VaultError
 from vault.fields import FieldCipher
 from vault.home import Home
 from vault.inventory import TABLES, sealed_columns
@@ -54,6 +54,7 @@ def rotate(
     Raises:
         VaultError: another program has the vault open, this one wrote meanwhile, or a slot can't be sealed to;
             nothing was changed.
+        Locked: the vault was locked meanwhile; nothing was changed.
         RolledBack: the key slots are older than the vault's newest; nothing was changed.
         DiskFull: there is no room for a second copy; nothing was changed.
         DatabaseDamaged: the copy isn't equal to the original; nothing was changed.
@@ -78,6 +79,8 @@ def rotate(
         newest = database.newest()
         if newest is None or exported is None or newest.epoch != exported.epoch:
             raise VaultError("The vault was written to while its keys were renewed.", hint="Try again.")
+        if presence.leaving:  # it isn't for us to decide under which key a locked vault lies
+            raise Locked("The vault was locked while its keys were renewed; they are the old ones.", hint=UNLOCK)
         if mirror:
             mirror.write(newest, also=mirror.of(fresh))
         presence.commit()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vault.conversations import Conversations
 from vault.creation import DATABASE_USE, field_cipher, make_vault
-from vault.database import Database
-from vault.errors import DatabaseDamaged, DiskFull, KeychainError, KeyslotsDamaged, VaultError
+from vault.database import UNLOCK, Database
+from vault.errors import DatabaseDamaged, DiskFull, KeychainError, KeyslotsDamaged, Locked, VaultError
 from vault.guard import Newest
 from vault.home import Home
 from vault.keychain import Keychain
@@ -295,6 +295,7 @@ class Vault:
             The new key, to open the vault with again.
 
         Raises:
+            Locked: the vault was locked meanwhile; it has its old keys or the new ones, as the message says.
             VaultError: as `vault.rotation.rotate` says; the old vault is as it was.
         """
         from vault.rotation import rotate
@@ -305,10 +306,14 @@ class Vault:
                 hint="Rotate in a session of your desktop, or take its slot away first: claw vault slots remove ID",
             )
         try:
-            return rotate(self.home, self._master, self._database, self._presence, self._mirror, progress)
+            fresh = rotate(self.home, self._master, self._database, self._presence, self._mirror, progress)
         finally:
             self._mirror = None  # what it remembers is right for both keys now
             self.close()
+        if self.watch.locked:
+            fresh.wipe()
+            raise Locked("The vault was locked just after its keys were renewed.", hint=UNLOCK)
+        return fresh
 
     def hold(self, limits: LockLimits) -> "Held":
         """Have the key held by a process of its own, so that later commands need no passphrase.

@@ -12,12 +12,13 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from vault.durable import make_private_folder, replace_file, storage_error, sync_folder
-from vault.errors import NoVault, VaultError
+from vault.errors import Locked, NoVault, VaultError
 
 __all__ = ["CHANGES_LOCK", "Presence", "changing", "settle"]
 
@@ -76,6 +77,9 @@ class Presence:
     Args:
         vault: The vault's folder.
 
+    Attributes:
+        leaving: Whether it was closed while it was the only one; it stays until that ends.
+
     Raises:
         NoVault: there is no such folder.
         VaultError: an interrupted swap could not be finished; trying again is safe.
@@ -83,6 +87,9 @@ class Presence:
 
     def __init__(self, vault: Path) -> None:
         self._vault = vault
+        self._mutex = threading.Lock()
+        self._alone = False
+        self.leaving = False
         try:
             self._descriptor = os.open(vault, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -103,10 +110,10 @@ class Presence:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Be the only one who has the vault open.
+        """Be the only one who has the vault open, to the end of this, whoever closes it meanwhile.
 
         Raises:
-            VaultError: somebody else has.
+            VaultError: somebody else has, or this was closed before.
         """
         refusal = VaultError(
             "Another program has the vault open, and this can't be done beside it.",
@@ -114,15 +121,11 @@ class Presence:
         )
         # Where a lock can't be raised at once, the system drops the one held for a moment: only one may try.
         with changing(self._vault, refusal):
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-                raise refusal from None
+            self._begin_alone(refusal)
             try:
                 yield
             finally:
-                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+                self._end_alone()
 
     def stage(self) -> Path:
         """An empty folder for the new files; within `alone`."""
@@ -148,10 +151,30 @@ class Presence:
             raise storage_error(error, self._vault) from error
 
     def close(self) -> None:
-        """Be gone. Closing twice does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Be gone, at the end of `alone` if it is under way. Closing twice does nothing; any thread may."""
+        with self._mutex:
+            self.leaving = self._alone
+            if not self._alone and self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _begin_alone(self, refusal: VaultError) -> None:
+        with self._mutex:
+            if self._descriptor < 0:
+                raise Locked("The vault is closed.", hint="Open it again.")
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+                raise refusal from None
+            self._alone = True
+
+    def _end_alone(self) -> None:
+        with self._mutex:
+            self._alone = False
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        if self.leaving:
+            self.close()
 
 
 def _finish(vault: Path) -> None:

@@ -49,6 +49,7 @@ def rotate(vault: "Vault", console: Console) -> "Vault":
         VaultError: it can't be done now; the vault is as it was.
     """
     from vault.classes import DataClass
+    from vault.errors import VaultError
     from vault.holder.client import KeyHolder
     from vault.lock import LockLimits
     from vault.log.entries import Action, Entry, Status
@@ -71,7 +72,10 @@ def rotate(vault: "Vault", console: Console) -> "Vault":
         fresh = vault.rotate(lambda step: console.say(f"  {step} …"))
     holder = KeyHolder(console.home)
     if holder.status() is not None:  # what it holds is the old key
-        holder.start(fresh, LockLimits.of(console.settings.vault))
+        try:
+            holder.start(fresh, LockLimits.of(console.settings.vault))
+        except VaultError as error:
+            console.say(f"The next command will ask for the passphrase again. {error.message}")
     renewed = Vault.open_with_master(console.home, fresh, "rotation", keychain=keychain)
     try:
         renewed.log.append(entry(Status.DONE, about=begun))

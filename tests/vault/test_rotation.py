@@ -1,7 +1,9 @@
 """Rotation: new keys, the same content, the same ways in; the old vault or the new one at every interruption."""
 
+import fcntl
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ import pytest
 from tests.fixtures.slots import Notebook
 from vault import rotation
 from vault.database import Database
-from vault.errors import DatabaseDamaged, RolledBack, VaultError, WrongPassphrase
+from vault.errors import DatabaseDamaged, Locked, RolledBack, VaultError, WrongPassphrase
 from vault.home import Home
 from vault.keyslots import Keyslots
+from vault.lock import LockLatch
 from vault.messages import Attachment
 from vault.passphrase import KdfCost
 from vault.store import Vault
@@ -131,7 +134,7 @@ def test_a_wrong_passphrase_is_still_wrong(home: Home, filled: Vault) -> None:
 
 def test_nothing_of_the_old_vault_or_of_the_work_is_left_lying_about(home: Home, filled: Vault) -> None:
     filled.rotate().wipe()
-    kept = {"vault.db", "vault.anchor", "keyslots.json", "keyslots.json.backup", "changes.lock"}
+    kept = {"vault.db", "vault.anchor", "keyslots.json", "keyslots.json.backup", "changes.lock", "reserve"}
     assert set(files(home.vault)) == kept
 
 
@@ -247,3 +250,42 @@ def test_a_rotation_while_the_vault_is_being_opened_is_no_damage(home: Home, fil
     with Vault.open_with_keychain(home, keychain) as vault:
         assert texts(vault) == CONTENT
     assert not keychain.before_answering
+
+
+def test_a_lock_while_the_keys_are_renewed_lets_nobody_in_before_the_end_and_keeps_the_old_keys(
+    home: Home, filled: Vault
+) -> None:
+    refused: list[str] = []
+
+    def lock_when_nearly_done(step: str) -> None:
+        if step != "verifying":
+            return
+        LockLatch(home.data).engage()
+        while not filled.watch.why:
+            threading.Event().wait(0.01)
+        filled.watch.stop()  # and wait for what it does
+        with pytest.raises(VaultError) as error, changing(home.vault, VaultError("somebody is at work")):
+            pass
+        refused.append(error.value.message)
+
+    with pytest.raises(Locked, match="the old ones"):
+        filled.rotate(lock_when_nearly_done)
+    assert refused == ["somebody is at work"]
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert texts(vault) == CONTENT
+        assert vault.database.read(lambda c: c.execute("SELECT field_epoch FROM vault_state").fetchone()) == (1,)
+
+
+def test_an_exclusive_presence_that_is_closed_stays_to_the_end(home: Home, filled: Vault) -> None:
+    filled.close()
+    mine = Presence(home.vault)
+    with mine.alone():
+        mine.close()
+        assert mine.leaving
+        other = os.open(home.vault, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+    with pytest.raises(Locked), mine.alone():
+        pass
