@@ -5,10 +5,19 @@ person. After `claw vault lock` neither the held key nor the keychain opens it b
 """
 
 import contextlib
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vault.errors import KeychainError, KeyslotsDamaged, Locked, PassphraseMissing, VaultError, WrongPassphrase
+from vault.errors import (
+    KeychainError,
+    KeyslotsDamaged,
+    KeysRenewed,
+    Locked,
+    PassphraseMissing,
+    VaultError,
+    WrongPassphrase,
+)
 from vault.lock import LockLatch, LockLimits
 
 if TYPE_CHECKING:
@@ -21,6 +30,8 @@ __all__ = ["LATCHED", "Unlocking", "hold_if_possible"]
 
 LATCHED = "You locked it with `claw vault lock`."
 _TRIES = 3
+_RENEWED_WITHIN_S = 5.0
+_ASK_AGAIN_S = 0.1
 
 
 class Unlocking:
@@ -162,21 +173,28 @@ class Unlocking:
         from vault.store import Vault
 
         holder = KeyHolder(self._home)
-        try:
-            master = holder.key(self._slots.vault_id)
-        except VaultError as error:  # somebody else answered: worth knowing, and no reason to leave the person out
-            self._console.say(f"{error.message} {error.hint}")
-            return None
-        if master is None:
-            return None
-        try:
-            self._slots.prove(master)
-        except KeyslotsDamaged:  # the vault has another key by now, or other slots: to be told by what opens them
-            master.wipe()
-            with contextlib.suppress(VaultError):
-                holder.end()
-            return None
-        return Vault.open_with_master(self._home, master, "holder", keychain=self.keychain)
+        give_up: float | None = None
+        while give_up is None or time.monotonic() < give_up:
+            try:
+                master = holder.key(self._slots.vault_id)
+            except VaultError as error:  # somebody else answered: worth knowing, no reason to leave the person out
+                self._console.say(f"{error.message} {error.hint}")
+                return None
+            if master is None and give_up is None:
+                return None
+            if master is not None:
+                try:
+                    return Vault.open_with_master(
+                        self._home, master, "holder", keychain=self.keychain, slots_epoch=self._slots.epoch
+                    )
+                except KeysRenewed:  # whoever renewed them is about to have the new one held
+                    give_up = give_up or time.monotonic() + _RENEWED_WITHIN_S
+                except KeyslotsDamaged:  # other slots than this key's: to be told by what opens them
+                    with contextlib.suppress(VaultError):
+                        holder.end()
+                    return None
+            time.sleep(_ASK_AGAIN_S)
+        return None
 
 
 def hold_if_possible(vault: "Vault", console: "Console") -> None:

@@ -86,6 +86,7 @@ class Database:
         *,
         at_least: Newest | None = None,
         accept: bool = False,
+        anchored: bool = False,
     ) -> "Database":
         """Open an existing database, verify that it is the newest, and bring its schema up to date.
 
@@ -95,6 +96,7 @@ class Database:
             fields: As in `create`.
             at_least: What is known from elsewhere of the newest state.
             accept: Take the files as they are for the newest.
+            anchored: Whether it is known from elsewhere that it has had an anchor, whatever its schema says.
 
         Raises:
             DatabaseDamaged: the file is missing, empty, damaged, or of another key.
@@ -103,7 +105,9 @@ class Database:
         """
         check_length(key)
         fields = fields or own_fields(key)
-        return cls._start(path, fields, lambda: open_verified(path, key, fields, at_least, accept=accept))
+        return cls._start(
+            path, fields, lambda: open_verified(path, key, fields, at_least, accept=accept, anchored=anchored)
+        )
 
     @classmethod
     def _start(cls, path: Path, fields: FieldCipher, open_it: Callable[[], Opened]) -> "Database":

@@ -14,6 +14,7 @@ ClawError                     something a person can act on; carries the exit co
     │   └── KeychainLocked
     ├── PassphraseFileRefused exit 3: it is missing, open to others, empty or too large
     ├── KeyslotsDamaged       exit 6
+    ├── KeysRenewed           another process rotated the keys while the vault was being opened: try again
     ├── DatabaseDamaged       exit 6
     │   ├── PlaintextDatabase
     │   └── RolledBack        the vault is older than its anchor says, or a part of it is: read-only
@@ -52,6 +53,7 @@ __all__ = [
     "ImportRefused",
     "KeychainError",
     "KeychainLocked",
+    "KeysRenewed",
     "KeyslotsDamaged",
     "LastSlot",
     "Locked",
@@ -148,6 +150,10 @@ class PassphraseFileRefused(VaultError):
     """A passphrase file is missing, readable by others, empty or too large."""
 
     exit_code = 3
+
+
+class KeysRenewed(VaultError):
+    """The key that was to open the vault is of before a rotation that came in between."""
 
 
 class KeyslotsDamaged(VaultError):

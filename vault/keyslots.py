@@ -57,11 +57,13 @@ class Opening:
     Attributes:
         master: The master key.
         slot: The slot that opened.
+        epoch: Of the file that the slot was in.
         upgraded: The slot in the form of today, to be kept, if it was of version 1.
     """
 
     master: MasterKey
     slot: Slot
+    epoch: int
     upgraded: RotatableSlot | None = None
 
 
@@ -328,8 +330,8 @@ class Keyslots:
         if isinstance(slot, RotatableSlot):
             if master := unwrap(self.vault_id, secret, slot):
                 self.prove(master)
-                return Opening(master, slot)
+                return Opening(master, slot, self.epoch)
         elif master := unwrap_symmetric(self.vault_id, secret, slot):
             self.prove(master)
-            return Opening(master, slot, modernized(master, secret, slot))
+            return Opening(master, slot, self.epoch, modernized(master, secret, slot))
         return None

@@ -105,7 +105,13 @@ def make_in_memory() -> tuple[FieldCipher, Callable[[], Opened]]:
 
 
 def open_verified(
-    path: Path, key: bytes, fields: FieldCipher, at_least: Newest | None = None, *, accept: bool = False
+    path: Path,
+    key: bytes,
+    fields: FieldCipher,
+    at_least: Newest | None = None,
+    *,
+    accept: bool = False,
+    anchored: bool = False,
 ) -> Opened:
     """Verify the files before anything may change them, then connect for writing; as `Database.open` says.
 
@@ -117,7 +123,7 @@ def open_verified(
         check_magic(path, descriptors)
         probe = connect(path, key, read_only=True)
         closing.callback(probe.close)
-        anchored = schema_version(probe, path) >= FIRST_ANCHORED
+        anchored = anchored or schema_version(probe, path) >= FIRST_ANCHORED
         _know_fields(probe, fields)
         if anchored and not accept and not anchor_path(path).exists():
             closing.pop_all()
@@ -128,7 +134,7 @@ def open_verified(
         with guard.alone():
             version = schema_version(probe, path)  # another process may have migrated it until now
             # Of before there were anchors, perhaps killed while it got its first: there is nothing to compare.
-            first = version < FIRST_ANCHORED and not guard.begun and not at_least
+            first = version < FIRST_ANCHORED and not (anchored or guard.begun or at_least)
             finding = "" if first or accept else guard.finding(probe, at_least)
             if finding:
                 closing.pop_all()

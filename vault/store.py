@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vault.conversations import Conversations
 from vault.creation import DATABASE_USE, field_cipher, make_vault
 from vault.database import UNLOCK, Database
-from vault.errors import DatabaseDamaged, DiskFull, KeychainError, KeyslotsDamaged, Locked, VaultError
+from vault.errors import DiskFull, KeychainError, KeyslotsDamaged, KeysRenewed, Locked, VaultError
 from vault.guard import Newest
 from vault.home import Home
 from vault.keychain import Keychain
@@ -121,14 +121,10 @@ class Vault:
 
     @classmethod
     def _open(cls, home: Home, by: Callable[[Keyslots], Opening], keychain: Keychain | None) -> "Vault":
-        slots = Keyslots.read(home.keyslots)
         try:
-            return cls.open_by(home, by(slots), keychain=keychain)
-        except (DatabaseDamaged, KeyslotsDamaged):
-            now = Keyslots.read(home.keyslots)
-            if now.epoch <= slots.epoch:
-                raise
-        return cls.open_by(home, by(now), keychain=keychain)  # another process rotated the keys in between
+            return cls.open_by(home, by(Keyslots.read(home.keyslots)), keychain=keychain)
+        except KeysRenewed:
+            return cls.open_by(home, by(Keyslots.read(home.keyslots)), keychain=keychain)
 
     @classmethod
     def open_by(
@@ -136,7 +132,9 @@ class Vault:
     ) -> "Vault":
         """Open the vault with what one of its slots gave; errors and arguments as in `open_with_master`."""
         kind = kind_of(opening.slot)
-        vault = cls.open_with_master(home, opening.master, kind, keychain=keychain, accept=accept)
+        vault = cls.open_with_master(
+            home, opening.master, kind, keychain=keychain, accept=accept, slots_epoch=opening.epoch
+        )
         vault.slot_id = opening.slot.id
         if not vault.alarm:
             settle(home.keyslots, opening, vault.database.read(newest_epoch))
@@ -151,6 +149,7 @@ class Vault:
         *,
         keychain: Keychain | None = None,
         accept: bool = False,
+        slots_epoch: int = 0,
     ) -> "Vault":
         """Open the vault with its master key, which becomes the vault's to wipe.
 
@@ -160,8 +159,11 @@ class Vault:
             opened_by: What gave the key.
             keychain: Where the rollback anchor is mirrored, if one answers.
             accept: Take the database as it lies there for the newest, whatever the rollback anchor says.
+            slots_epoch: Of the key slots that gave the key; 0 where that isn't known.
 
         Raises:
+            KeysRenewed: the slots are newer by now, and the key isn't theirs any more; it is wiped.
+            KeyslotsDamaged: the slots aren't those that the holder of the key wrote; it is wiped.
             DatabaseDamaged, PlaintextDatabase, VersionTooNew: as `Database.open` says; the key is wiped.
         """
         mirror = Mirror.where_possible(keychain, master)
@@ -169,11 +171,14 @@ class Vault:
         database: Database | None = None
         try:
             presence = Presence(home.vault)
+            anchored = _slots_of(home, master, slots_epoch).version > 1
             mirrored = _remembered(mirror)
 
             def open_database() -> Database:
                 key, fields = master.derive(DATABASE_USE), field_cipher(master)
-                return Database.open(home.database, key, fields, at_least=mirrored, accept=accept)
+                return Database.open(
+                    home.database, key, fields, at_least=mirrored, accept=accept, anchored=anchored
+                )
 
             full = False
             try:
@@ -361,6 +366,20 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _slots_of(home: Home, master: MasterKey, epoch: int) -> Keyslots:
+    """The slots that lie there, now that nobody can rotate the keys any more, proven to be a key's."""
+    slots = Keyslots.read(home.keyslots)
+    try:
+        slots.prove(master)
+    except KeyslotsDamaged:
+        if epoch and slots.epoch > epoch:
+            raise KeysRenewed(
+                "Another program renewed the vault's keys while this one opened it.", hint="Try again."
+            ) from None
+        raise
+    return slots
 
 
 def _remembered(mirror: Mirror | None) -> Newest | None:

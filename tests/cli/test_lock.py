@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.console import Console
+from cli.unlocking import Unlocking
 from tests.cli.test_unlock import without_a_file
 from tests.fixtures.command import PROMPT, Person, Terminal
 from tests.fixtures.keychain import Desktop
@@ -139,6 +141,16 @@ def test_the_command_itself_leaves_no_core(typist: Person) -> None:
     assert "Max core file size        0                    0" in limits
     terminal.types("/quit")
     assert terminal.ends() == 0
+
+
+def test_a_key_that_is_held_is_asked_for_again_when_the_vault_was_rotated_meanwhile(person: Person) -> None:
+    with person.vault() as vault:
+        vault.hold(LockLimits())
+    unlocking = Unlocking(Console(person.home), Keyslots.read(person.home.keyslots))
+    fresh = person.vault().rotate()
+    KeyHolder(person.home).start(fresh, LockLimits())
+    with unlocking.open(ask=False) as vault:
+        assert vault.opened_by == "holder"
 
 
 # Unlocking by other ways

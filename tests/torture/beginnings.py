@@ -6,9 +6,10 @@ from pathlib import Path
 
 import sqlcipher3
 
+from tests.fixtures.slots import Notebook
+from tests.fixtures.slots import version_1 as slots_of_version_1
 from vault.home import Home
 from vault.keys import MasterKey, new_vault_id
-from vault.keyslots import Keyslots
 from vault.messages import Attachment
 from vault.passphrase import KdfCost
 from vault.store import Vault
@@ -16,7 +17,6 @@ from vault.store import Vault
 __all__ = [
     "CHEAP",
     "PASSPHRASE",
-    "Notebook",
     "home_in",
     "killed",
     "lived_in",
@@ -32,27 +32,6 @@ EPOCH_MS = 1_800_000_000_000
 
 _NEARLY_FULL = 4120 * 960
 _WORDS = "the quick brown fox jumps over the lazy dog and is not amused "
-
-
-class Notebook:
-    """A keychain that nothing happens to: the files are what is tortured."""
-
-    name = "Notebook"
-
-    def __init__(self) -> None:
-        self._items: dict[str, str] = {}
-
-    def get(self, account: str) -> str | None:
-        """What was set."""
-        return self._items.get(account)
-
-    def set(self, account: str, secret: str) -> None:
-        """Keep a secret."""
-        self._items[account] = secret
-
-    def delete(self, account: str) -> None:
-        """Forget one."""
-        self._items.pop(account, None)
 
 
 def home_in(root: Path) -> Home:
@@ -127,7 +106,7 @@ def _make_version_1(root: Path) -> "sqlcipher3.Connection":
     home = home_in(root)
     home.vault.mkdir(parents=True, mode=0o700)
     master = MasterKey.generate(new_vault_id())
-    Keyslots.first(master, PASSPHRASE, CHEAP).write(home.keyslots)
+    slots_of_version_1(master, Notebook(), PASSPHRASE).write(home.keyslots)
     connection = sqlcipher3.connect(str(home.database), isolation_level=None)
     connection.set_key(f"x'{master.derive('database').hex()}'")
     connection.execute("PRAGMA journal_mode=WAL")

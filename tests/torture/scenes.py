@@ -6,7 +6,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tests.torture.beginnings import CHEAP, PASSPHRASE, Notebook, home_in
+from tests.fixtures.slots import Notebook
+from tests.torture.beginnings import CHEAP, PASSPHRASE, home_in
 from tests.torture.state import Rows, observe, wrong
 from vault.errors import ClawError
 from vault.home import Home

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tests.torture.beginnings import Notebook
+from tests.fixtures.slots import Notebook
 from tests.torture.recorder import Event, Operation
 from vault.check import check_vault
 from vault.connection import Connection

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from tests.fixtures.slots import Notebook
 from tests.torture import beginnings, taking_along
-from tests.torture.beginnings import CHEAP, PASSPHRASE, Notebook
+from tests.torture.beginnings import CHEAP, PASSPHRASE
 from tests.torture.repeatable import make_repeatable
 from tests.torture.stage import Stage
 from tests.torture.state import State

@@ -14,6 +14,7 @@ import sqlcipher3
 
 from tests.fixtures.databases import KEY, contents, decrypted, image, note, titles
 from tests.fixtures.processes import start_function
+from tests.torture import beginnings
 from vault import migrations, opening
 from vault.anchor import LogHead
 from vault.conversations import Conversations
@@ -22,6 +23,7 @@ from vault.errors import RolledBack, VaultError, VersionTooNew
 from vault.fields import FieldCipher
 from vault.guard import Guard, Newest, anchor_path
 from vault.messages import Attachment, SessionId
+from vault.store import Vault
 
 
 def plan(*added: str) -> Callable[[], list[tuple[int, str]]]:
@@ -311,3 +313,21 @@ def test_version_1_is_older_than_anything_that_the_keychain_remembers(version_1:
     assert kept.alarm
     assert kept.read(lambda c: c.execute("PRAGMA user_version").fetchone()) == (1,)
     kept.close()
+
+
+def test_version_1_put_back_without_its_anchor_raises_the_alarm_where_the_slots_tell_of_a_later_life(
+    tmp_path: Path,
+) -> None:
+    beginnings.version_1(tmp_path)
+    home = beginnings.home_in(tmp_path)
+    old = home.database.read_bytes()
+    with Vault.open_with_passphrase(home, beginnings.PASSPHRASE) as vault:
+        assert vault.alarm == ""
+        vault.conversations.start("later", "")
+    home.database.write_bytes(old)
+    home.database.with_suffix(".anchor").unlink()
+    before = contents(home.vault)
+    for _ in range(2):
+        with Vault.open_with_passphrase(home, beginnings.PASSPHRASE) as vault:
+            assert "anchor is missing" in vault.alarm
+    assert contents(home.vault).items() >= before.items()

@@ -11,7 +11,15 @@ import pytest
 from tests.fixtures.slots import Notebook
 from vault import rotation
 from vault.database import Database
-from vault.errors import DatabaseDamaged, Locked, RolledBack, VaultError, WrongPassphrase
+from vault.errors import (
+    DatabaseDamaged,
+    KeyslotsDamaged,
+    KeysRenewed,
+    Locked,
+    RolledBack,
+    VaultError,
+    WrongPassphrase,
+)
 from vault.home import Home
 from vault.keyslots import Keyslots
 from vault.lock import LockLatch
@@ -99,8 +107,18 @@ def test_a_slot_that_was_put_back_from_before_opens_nothing(home: Home, filled: 
     shutil.copy(home.keyslots, tmp_path / "stolen.json")
     filled.rotate().wipe()
     stolen = Keyslots.read(tmp_path / "stolen.json").open_with_passphrase(PASSPHRASE)
-    with pytest.raises(DatabaseDamaged):
+    with pytest.raises(KeyslotsDamaged):
         Vault.open_with_master(home, stolen.master, "passphrase")
+
+
+def test_a_key_of_before_a_rotation_is_told_to_be_that_and_no_damage(home: Home, filled: Vault) -> None:
+    before = Keyslots.read(home.keyslots).open_with_passphrase(PASSPHRASE)
+    filled.rotate().wipe()
+    with pytest.raises(KeysRenewed, match="renewed the vault's keys") as refused:
+        Vault.open_by(home, before)
+    assert refused.value.hint == "Try again."
+    with pytest.raises(Locked):
+        before.master.expose()
 
 
 def test_it_is_refused_while_another_program_has_the_vault_open(home: Home, filled: Vault) -> None:
