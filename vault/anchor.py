@@ -34,7 +34,8 @@ _MAC_BYTES = 32
 _RECORD_BYTES = _FIELDS.size + 2 * _MAC_BYTES
 _SLOT_BYTES = 4096  # apart, so that a torn write of one doesn't reach another
 _SLOTS = 2
-_LOCK_WITHIN_S = 10.0
+_LOCK_WITHIN_S = 60.0
+"""An import or a restoration is one transaction, and may take its time."""
 
 
 class LogHead(NamedTuple):
@@ -84,7 +85,7 @@ class Anchor:
         """Hold the lock that every writer of every process takes.
 
         Raises:
-            VaultError: another process held it for ten seconds.
+            VaultError: another process held it for a minute.
         """
         deadline = time.monotonic() + _LOCK_WITHIN_S
         while True:
@@ -94,7 +95,8 @@ class Anchor:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise VaultError(
-                        "Another program holds the vault's database.", hint="Close it and try again."
+                        "Another program holds the vault's database.",
+                        hint="One of yours may be importing or restoring: wait for it or close it, and try again.",
                     ) from None
                 time.sleep(0.001)
             except OSError as error:  # a file system without locks

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vault.database import Database
-from vault.durable import make_private_folder, storage_error, sync_folder
+from vault.durable import at_work_in, make_private_folder, remove_abandoned, storage_error, sync_folder
 from vault.errors import KeychainError, VaultError, VaultExists
 from vault.fields import FieldCipher
 from vault.home import Home
@@ -53,11 +53,8 @@ def make_vault(
         if keychain is not None:
             slots = slots.with_keychain(master, keychain)
         slots.write(staging / home.keyslots.name)
-        database = Database.create(staging / home.database.name, master.derive(DATABASE_USE), field_cipher(master))
-        try:
-            fill(database)
-        finally:
-            database.close()
+        with at_work_in(staging):
+            _make_database(staging / home.database.name, master, fill)
         sync_folder(staging)
         try:
             staging.rename(home.vault)
@@ -74,6 +71,14 @@ def make_vault(
     return master
 
 
+def _make_database(path: Path, master: MasterKey, fill: Callable[[Database], object]) -> None:
+    database = Database.create(path, master.derive(DATABASE_USE), field_cipher(master))
+    try:
+        fill(database)
+    finally:
+        database.close()
+
+
 def _take_back(keychain: Keychain, slots: Keyslots) -> None:
     """Leave no key behind in the keychain for a vault that wasn't made."""
     for slot in slots.slots:
@@ -86,4 +91,4 @@ def _sweep(data: Path) -> None:
     """Remove what a creation that was killed left behind; not one that may still be under way."""
     for left in data.glob(".vault.*.new"):
         if left.stat().st_mtime < time.time() - _ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
+            remove_abandoned(left)

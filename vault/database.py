@@ -49,6 +49,7 @@ class Database:
         self._worker = worker
         self._thread = worker.submit(threading.get_ident).result()
         self._closed = ""
+        self._last: Newest | None = None  # once it is closed
         self._given_up = ""
         self._interrupting = threading.Lock()  # a connection that is being closed must not be interrupted
         self.uses = 0
@@ -184,7 +185,9 @@ class Database:
 
     def newest(self) -> Newest | None:
         """The state that the anchor remembers; `None` for a database in memory, or one with an alarm."""
-        return self._guard.newest if self._guard and not self.alarm else None
+        if self.alarm:
+            return None
+        return self._guard.newest if self._guard else self._last
 
     def integrity_errors(self) -> list[str]:
         """What `cipher_integrity_check` and `integrity_check` find; empty when the file is whole.
@@ -228,6 +231,8 @@ class Database:
                 self._closed = why
             self.fields.wipe()
             self._opened.close(settle=not self.alarm)
+            self._last, self._guard = self.newest(), None  # it holds keys
+            self._opened = Opened(self._connection)
 
         try:
             closing = self._worker.submit(guarded, close, self._path)

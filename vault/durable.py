@@ -2,13 +2,16 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from vault.errors import DiskFull, HomeNotWritable, VaultError
 
-__all__ = ["make_private_folder", "replace_file", "storage_error", "sync_folder"]
+__all__ = ["at_work_in", "make_private_folder", "remove_abandoned", "replace_file", "storage_error", "sync_folder"]
 
 
 def storage_error(error: OSError, path: Path) -> VaultError:
@@ -42,6 +45,34 @@ def make_private_folder(path: Path) -> None:
         raise storage_error(error, path) from error
     for folder in missing:
         sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def at_work_in(folder: Path) -> Iterator[None]:
+    """Mark a folder that isn't finished as in use, for as long as this process does something in it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_abandoned(folder: Path) -> bool:
+    """Remove a folder that isn't finished, unless somebody is at work in it; whether it is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return not os.path.lexists(folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:

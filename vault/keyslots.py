@@ -193,6 +193,10 @@ class Keyslots:
 
     # What it says
 
+    def same_as(self, other: "Keyslots") -> bool:
+        """Whether both are one file's content, of one key."""
+        return hmac.compare_digest(self._file(self._mac).encoded(), other._file(other._mac).encoded())
+
     @property
     def has_keychain(self) -> bool:
         """Whether one of the slots is a keychain slot."""

@@ -4,10 +4,10 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from vault.durable import remove_abandoned
 from vault.home import Home
 
 __all__ = ["remove_leftovers"]
@@ -52,8 +52,7 @@ def _older(folder: Path, limit_ms: int) -> Iterator[Path]:
 
 def _remove(path: Path) -> bool:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return not path.exists()
+        return remove_abandoned(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

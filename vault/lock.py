@@ -224,19 +224,30 @@ class LockWatch:
         """Whether the vault was locked since this began to watch, also where that wasn't seen before the end."""
         return bool(self.why) or self._latch.stamp() not in (None, self._stamp)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in the watch's own thread."""
+        return threading.current_thread() is self._thread
+
     def stop(self) -> None:
         """Watch no more. May be called from `lock`."""
         self._ended.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        if self._thread.is_alive() and not self.is_current:
             self._thread.join()
 
     def _watch(self) -> None:
         while not self._ended.wait(_TICK_S):
-            if why := self._due():
+            try:
+                why = self._due()
+            except Exception:  # noqa: BLE001  whatever it is, a vault that nobody watches doesn't stay open
+                why = "The vault locked itself: it could no longer be seen whether it may stay open."
+            if why:
                 self.why = why
                 self._ended.set()
-                self._lock(why)
-                self.told(why)
+                try:
+                    self._lock(why)
+                finally:
+                    self.told(why)
 
     def _due(self) -> str:
         stamp = self._latch.stamp()
@@ -249,7 +260,7 @@ class LockWatch:
             self._timer.used()
             if self._clock.now() - self._kept_at >= _KEEP_HELD_EVERY_S:
                 self._kept_at = self._clock.now()
-                with contextlib.suppress(VaultError):
+                with contextlib.suppress(VaultError, OSError):  # too many open files, say
                     self.keep_held()
         return ""
 

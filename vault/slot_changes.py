@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["SlotChanges", "settle"]
 
 _LOCK_WITHIN_S = 60.0
+_COMPARED = "slot-comparison"
+"""The use of a derived key that stands for the master key where the two are compared."""
 
 
 class SlotChanges:
@@ -119,7 +121,7 @@ class SlotChanges:
             gone, after = slots.slot(slot_id), slots.without(self._master, slot_id)
             with self._noted(gone, added=False):
                 after.write(self._path)
-                self.read()
+                _check_written(after, self._path)
         forget(gone)
 
     def change_passphrase(self, slot_id: str, passphrase: str, cost: KdfCost = DEFAULT_COST) -> str:
@@ -145,24 +147,18 @@ class SlotChanges:
         with _alone(self._path):
             before = self.read()
             before.check_room()
+            expected = self._master.derive(_COMPARED)  # now: a lock may wipe the key before the new slot is tried
             slot = make()
             try:
                 with self._noted(slot, added=True):
                     before.with_slot(self._master, slot).write(self._path)
-                    self._check(opens(Keyslots.read(self._path), slot.id))
+                    _check_key(opens(Keyslots.read(self._path), slot.id).master, expected)
             except BaseException:
                 if self._withdraw(slot.id):
                     with contextlib.suppress(VaultError):
                         take_back(slot)
                 raise
         return slot.id
-
-    def _check(self, opening: Opening) -> None:
-        """Check that what a slot gave is this vault's key."""
-        same = hmac.compare_digest(opening.master.expose(), self._master.expose())
-        opening.master.wipe()
-        if not same:
-            raise KeyslotsDamaged("The new slot doesn't open the vault; it was taken out again.")
 
     def _withdraw(self, slot_id: str) -> bool:
         """Take a slot out that could not be added; whether its secret may go, because no file names the slot."""
@@ -188,6 +184,19 @@ class SlotChanges:
                 VaultError
             ):  # that it was begun is noted, and that it was made can't be undone
                 self._journal.end(number, change, done=done)
+
+
+def _check_key(master: MasterKey, expected: bytes) -> None:
+    """Check that what a slot gave is this vault's key, by what is derived from it; it is wiped."""
+    same = hmac.compare_digest(master.derive(_COMPARED), expected)
+    master.wipe()
+    if not same:
+        raise KeyslotsDamaged("The new slot doesn't open the vault; it was taken out again.")
+
+
+def _check_written(slots: Keyslots, path: Path) -> None:
+    if not Keyslots.read(path).same_as(slots):
+        raise KeyslotsDamaged("keyslots.json isn't what was just written.", hint="Check the disk.")
 
 
 def settle(path: Path, opening: Opening, newest: int = 0) -> None:

@@ -1,10 +1,11 @@
 """Which `keyslots.json` is the newest: an older one, put back, would bring back a slot that was taken away."""
 
+import contextlib
 from pathlib import Path
 
 from vault.connection import Connection
 from vault.database import Database
-from vault.errors import RolledBack
+from vault.errors import DiskFull, RolledBack
 from vault.keys import MasterKey
 from vault.keyslots import Keyslots
 
@@ -32,7 +33,8 @@ def slots_finding(keyslots: Path, master: MasterKey, database: Database, *, acce
             "a passphrase, share or token that was taken away may open the vault again."
         )
     if slots.epoch != known:
-        database.write(lambda connection: _remember(connection, slots.epoch))
+        with contextlib.suppress(DiskFull):  # the next opening remembers it; it keeps nobody from reading
+            database.write(lambda connection: _remember(connection, slots.epoch))
     return ""
 
 

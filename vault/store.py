@@ -1,6 +1,7 @@
 """The vault as the rest of the assistant sees it: made once, opened by one of its slots, closed again."""
 
 import contextlib
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
@@ -63,6 +64,7 @@ class Vault:
     ) -> None:
         self._mirror = mirror
         self._mirrored = mirrored
+        self._remembering: threading.Thread | None = None
         self.home = home
         self.opened_by = opened_by
         self.slot_id = ""
@@ -310,10 +312,10 @@ class Vault:
                 "The keychain remembers this vault's newest state, and it doesn't answer here.",
                 hint="Rotate in a session of your desktop, or take its slot away first: claw vault slots remove ID",
             )
+        mirror, self._mirror = self._mirror, None  # what it remembers from now on is right for both keys
         try:
-            fresh = rotate(self.home, self._master, self._database, self._presence, self._mirror, progress)
+            fresh = rotate(self.home, self._master, self._database, self._presence, mirror, progress)
         finally:
-            self._mirror = None  # what it remembers is right for both keys now
             self.close()
         if self.watch.locked:
             fresh.wipe()
@@ -335,13 +337,28 @@ class Vault:
 
     def _lock(self, why: str) -> None:
         """Wipe the key at once, and close the database; the keychain, which may be slow, isn't waited for."""
-        self._mirror = None
+        mirror, self._mirror = self._mirror, None
         self._master.wipe()  # first: the database may be in the middle of something long
         try:
             with contextlib.suppress(VaultError):
                 self._database.close(why, patience_s=_PATIENCE_S)
         finally:
+            self._forget_signer()
             self._presence.close()
+        if mirror:
+            self._remembering = threading.Thread(target=self._remember, args=(mirror,), name="mirror", daemon=True)
+            self._remembering.start()
+
+    def _remember(self, mirror: Mirror) -> None:
+        """Leave the newest state, what other processes wrote included, with the keychain."""
+        newest = self._database.newest()
+        if newest and newest != self._mirrored:
+            with contextlib.suppress(KeychainError):
+                mirror.advance(newest)
+
+    def _forget_signer(self) -> None:
+        if "log" in self.__dict__:  # it was used
+            self.log.forget()
 
     def close(self) -> None:
         """Close the database, leave its newest state with the keychain, and wipe the key. Twice does nothing."""
@@ -349,13 +366,14 @@ class Vault:
         mirror, self._mirror = self._mirror, None
         try:
             self._database.close()
-            newest = self._database.newest()  # what other processes wrote too
-            if mirror and newest and newest != self._mirrored:
-                with contextlib.suppress(KeychainError):
-                    mirror.advance(newest)
-            if newest:
+            if mirror:
+                self._remember(mirror)
+            if self._remembering and not self.watch.is_current:
+                self._remembering.join()
+            if self._database.newest():
                 Reserve(self.home.vault).keep()
         finally:
+            self._forget_signer()
             self._presence.close()
             self._master.wipe()
 

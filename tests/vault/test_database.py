@@ -137,7 +137,7 @@ def test_a_database_held_by_another_claw_is_said_to_be_that(filled: Path, monkey
         connection.execute(MANY, ("held", ""))
         with pytest.raises(VaultError, match="Another program holds") as refused:
             note(other, "refused")
-        assert "Close it" in refused.value.hint
+        assert "close it" in refused.value.hint
 
     holder.write(hold)
     note(other, "accepted")

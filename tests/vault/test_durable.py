@@ -16,7 +16,7 @@ import pytest
 
 from tests.fixtures.processes import SmallDisk, command, fill, make_read_only, run_function
 from vault import durable
-from vault.durable import make_private_folder, replace_file
+from vault.durable import at_work_in, make_private_folder, remove_abandoned, replace_file
 from vault.errors import DiskFull, HomeNotWritable, VaultError
 
 OLD, NEW = b"old " * 2000, b"the new " * 2000
@@ -180,3 +180,15 @@ def test_a_file_in_the_folders_place_is_an_error_and_stays(tmp_path: Path) -> No
         with pytest.raises(VaultError, match="can't be written"):
             make_private_folder(path)
     assert (tmp_path / "file").read_bytes() == OLD
+
+
+def test_a_folder_in_which_somebody_is_at_work_is_not_taken_for_abandoned(tmp_path: Path) -> None:
+    folder = tmp_path / "unfinished"
+    folder.mkdir()
+    (folder / "half").write_text("written")
+    with at_work_in(folder):
+        assert not remove_abandoned(folder)
+        assert (folder / "half").exists()
+    assert remove_abandoned(folder)
+    assert not folder.exists()
+    assert remove_abandoned(folder)

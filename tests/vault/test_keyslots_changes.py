@@ -28,8 +28,10 @@ from vault.errors import (
     VaultError,
     WrongPassphrase,
 )
+from vault.home import Home
 from vault.keys import MasterKey, VaultId, new_vault_id
 from vault.keyslots import Keyslots
+from vault.lock import lock_vault
 from vault.notifications import Notifications, SlotsChanged
 from vault.recovery import RecoveryKit
 from vault.slot_changes import SlotChanges
@@ -425,3 +427,35 @@ def test_a_vault_logs_its_changes_and_tells_of_them(vault: Vault) -> None:
         SlotsChanged(added=(f"passphrase slot {slot_id}",)),
         SlotsChanged(removed=(f"passphrase slot {slot_id}",)),
     ]
+
+
+class LocksWhenAsked(Notebook):
+    """A keychain; before it answers, the person locks the vault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock: Callable[[], None] = lambda: None
+
+    def get(self, account: str) -> str | None:
+        self.lock()
+        return super().get(account)
+
+
+def test_a_lock_after_the_change_was_written_does_not_call_it_failed(home: Home, vault: Vault) -> None:
+    keychain, locked = LocksWhenAsked(), threading.Event()
+
+    def lock() -> None:
+        if len(Keyslots.read(home.keyslots).slots) == 1:  # nothing was written yet
+            return
+        keychain.lock = lambda: None
+        lock_vault(home)
+        assert locked.wait(20)
+
+    vault.watch.told = lambda _why: locked.set()
+    keychain.lock = lock
+    slot_id = vault.slots.add_keychain(keychain)
+    assert vault.watch.why
+    vault.close()
+    with Vault.open_with_keychain(home, keychain) as again:
+        assert again.alarm == ""
+        assert again.slot_id == slot_id

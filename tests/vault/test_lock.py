@@ -1,5 +1,7 @@
 """Locking: at a person's word, after a while without use, after a sleep; seen by all who have the vault open."""
 
+import errno
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,11 +11,15 @@ import pytest
 from tests.fixtures.machine import Machine
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.processes import SmallDisk, fill, run_function
+from vault.classes import DataClass
 from vault.connection import Connection
 from vault.errors import Locked, VaultError
+from vault.guard import Guard
 from vault.holder import KeyHolder
 from vault.home import Home
 from vault.lock import SYSTEM_CLOCK, LockLatch, LockLimits, LockTimer, LockWatch, lock_vault
+from vault.log.checkpoint import Signer
+from vault.log.entries import Action, Entry
 from vault.settings import VaultSettings
 from vault.store import Vault
 
@@ -220,6 +226,49 @@ def test_a_holder_that_fails_does_not_end_the_watch(watched: Watched, machine: M
     assert failed.wait(WITHIN_S)
     latch.engage()
     assert watched.locked() == "The vault was locked."
+
+
+def test_too_few_descriptors_for_the_holder_do_not_end_the_watch(
+    watched: Watched, machine: Machine, latch: LockLatch
+) -> None:
+    failed = threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise OSError(errno.EMFILE, "too many open files")
+
+    watched.watch.keep_held = fail
+    machine.passes(60)
+    watched.uses += 1
+    assert failed.wait(WITHIN_S)
+    latch.engage()
+    assert watched.locked() == "The vault was locked."
+
+
+def test_a_watch_that_fails_locks(latch: LockLatch, machine: Machine) -> None:
+    def fail() -> int:
+        if reasons is not None:
+            raise ZeroDivisionError
+        return 0
+
+    reasons: list[str] | None = None
+    told = threading.Event()
+    watch = LockWatch(latch, fail, lambda why: reasons.append(why) if reasons is not None else None, machine)
+    watch.told = lambda _why: told.set()
+    reasons = []
+    watch.start()
+    assert told.wait(WITHIN_S)
+    assert reasons == [watch.why]
+    assert "could no longer be seen" in watch.why
+
+
+def test_a_locked_vault_holds_no_key_that_was_made_of_the_master_key(home: Home, vault: Vault) -> None:
+    vault.log.append(Entry(action=Action.CHAT, purpose="tests", data_class=DataClass.GENERAL, description="signed"))
+    lock_vault(home)
+    wait_until_locked(vault)
+    assert vault.log._signer is None
+    assert vault.database._guard is None
+    assert not [each for each in gc.get_objects() if isinstance(each, Guard | Signer)]
 
 
 def test_a_vault_locks_when_the_machine_has_slept(watched: Watched, machine: Machine) -> None:

@@ -1,6 +1,7 @@
 """The anchor's mirror in a real keychain: it finds what no file beside the database can."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from vault.errors import KeychainError, RolledBack
 from vault.home import Home
 from vault.keychain import SystemKeychain
 from vault.keyslots import Keyslots
+from vault.lock import lock_vault
 from vault.mirror import mirror_account
 from vault.passphrase import KdfCost
 from vault.slot_kinds import kind_of
@@ -180,4 +182,20 @@ def test_a_keychain_that_becomes_a_way_in_remembers_from_then_on(
         vault.conversations.start("the second", "")
     put_all_back(other, tmp_path / "copy")
     with Vault.open_with_keychain(other, keychain) as vault:
+        assert "older than what was last written" in vault.alarm
+
+
+def test_a_session_that_ends_with_a_lock_is_remembered_too(
+    home: Home, keychain: SystemKeychain, tmp_path: Path
+) -> None:
+    shutil.copytree(home.vault, tmp_path / "copy")
+    vault = Vault.open_with_keychain(home, keychain)
+    locked = threading.Event()
+    vault.watch.told = lambda _why: locked.set()
+    vault.conversations.start("the second", "")
+    lock_vault(home)
+    assert locked.wait(20)
+    vault.close()
+    put_all_back(home, tmp_path / "copy")
+    with Vault.open_with_keychain(home, keychain) as vault:
         assert "older than what was last written" in vault.alarm

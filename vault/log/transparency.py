@@ -58,6 +58,10 @@ class TransparencyLog:
         self._signer: Signer | None = None
         self._signer_sealed = b""
 
+    def forget(self) -> None:
+        """Let go of the key that signs."""
+        self._signer, self._signer_sealed = None, b""
+
     def append(self, entry: Entry) -> int:
         """Log something by itself; returns the entry's seq."""
         return self._database.write(lambda connection: self.record(connection, entry))

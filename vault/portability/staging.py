@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vault.connection import Connection
 from vault.database import Database
-from vault.durable import make_private_folder
+from vault.durable import at_work_in, make_private_folder
 from vault.home import Home
 from vault.inventory import TABLES, Kind, Travels
 from vault.keys import KEY_BYTES
@@ -31,11 +31,12 @@ def staging_database(home: Home) -> Iterator[Database]:
     folder = home.data / f".import.{secrets.token_hex(6)}.new"
     make_private_folder(folder)
     try:
-        database = Database.create(folder / home.database.name, secrets.token_bytes(KEY_BYTES))
-        try:
-            yield database
-        finally:
-            database.close()
+        with at_work_in(folder):
+            database = Database.create(folder / home.database.name, secrets.token_bytes(KEY_BYTES))
+            try:
+                yield database
+            finally:
+                database.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
