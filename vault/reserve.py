@@ -17,6 +17,7 @@ _BYTES = 256 * 1024
 _LEAST = 64 * 1024
 """Less is of no use: the index of an empty log takes 32 KiB."""
 _PIECE = 16 * 1024
+"""It is written in pieces: on a disk with little room some of it stays."""
 
 
 class Reserve:
@@ -34,12 +35,13 @@ class Reserve:
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size >= _LEAST:
                 return
+            noise = os.urandom(_BYTES)  # zeros take no room on some file systems
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 with contextlib.suppress(OSError):
-                    for _ in range(_BYTES // _PIECE):
-                        os.write(descriptor, os.urandom(_PIECE))  # noise: zeros take no room on some file systems
+                    for at in range(0, _BYTES, _PIECE):
+                        os.write(descriptor, noise[at : at + _PIECE])
                 kept = os.fstat(descriptor).st_size
             finally:
                 os.close(descriptor)

@@ -74,6 +74,8 @@ def rotate(
         content, exported = database.alone(lambda c: (_export(c, copy, key, old, new), database.newest()))
         progress("verifying")
         _verify(copy, key, new, content)
+        if copy.with_name(f"{copy.name}-wal").exists():  # the swap leaves it behind
+            raise VaultError("The copy under the new key could not be completed.", hint="Check the disk.")
         renewed.write(folder / home.keyslots.name)
         database.close()
         newest = database.newest()

@@ -15,12 +15,13 @@ _TICK_NS = 10**6
 
 def make_repeatable(seed: int) -> None:
     """Replace this process's randomness and clock. For the rig's children: no secret of theirs is one."""
-    dice = Random(seed)
+    # Each its own, so that a file that isn't written because of a fault doesn't change the ids of what comes after.
+    noise, ids, keys, names = (Random(f"{seed} {use}") for use in ("noise", "ids", "keys", "names"))
     ticks = count(EPOCH_MS * 10**6, _TICK_NS)
-    vars(os).update(urandom=dice.randbytes)
+    vars(os).update(urandom=noise.randbytes)
     vars(secrets).update(
-        choice=dice.choice,
-        token_bytes=lambda size=32: dice.randbytes(size),
-        token_hex=lambda size=32: dice.randbytes(size).hex(),
+        choice=ids.choice,
+        token_bytes=lambda size=32: keys.randbytes(size),
+        token_hex=lambda size=32: names.randbytes(size).hex(),
     )
     vars(time).update(time_ns=lambda: next(ticks))
