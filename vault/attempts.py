@@ -29,7 +29,7 @@ MANY = 5
 """Failures from which on the person is told."""
 
 _MOST_BYTES = 1000
-_ALONE_WITHIN_S = 1.0
+_ALONE_WITHIN_S = 3.0
 _LOOK_AGAIN_S = 0.01
 _NEW = "new"
 _TYPED = ("passphrase", "recovery", "hardware")

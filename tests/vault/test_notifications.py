@@ -93,7 +93,7 @@ def test_an_event_of_another_version_is_told_by_its_name(vault: Vault, kind: str
 
 # Openings
 
-OFTEN = 50
+OFTEN = 20
 """Failures of each of several processes: enough for them to meet."""
 
 
@@ -176,7 +176,12 @@ def test_a_key_that_could_not_be_tried_is_not_counted(made: Home) -> None:
 
 
 def test_failures_in_several_processes_are_all_counted(made: Home) -> None:
-    processes = [start_function(fail_often, made.data) for _ in range(4)]
+    with made.keyslots.open("rb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        processes = [start_function(fail_often, made.data) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
     for process in processes:
         process.communicate()
     assert [process.returncode for process in processes] == [0] * 4
@@ -184,7 +189,11 @@ def test_failures_in_several_processes_are_all_counted(made: Home) -> None:
 
 
 def fail_often(data: str) -> None:
-    fail(Home.locate({"CLAW_HOME": data}), OFTEN)
+    home = Home.locate({"CLAW_HOME": data})
+    print("ready", flush=True)
+    with home.keyslots.open("rb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_SH)
+        fail(home, OFTEN)
 
 
 def test_what_was_counted_since_it_was_told_stays(made: Home) -> None:
