@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             case "export":
                 _export(kept, arguments, console)
             case "delete":
-                _delete(vault, arguments, console)
+                return _delete(vault, arguments, console)
     return 0
 
 
@@ -172,7 +172,7 @@ def _export(kept: "Conversations", arguments: argparse.Namespace, console: Conso
     console.say(f"Written in the clear to {arguments.output}.")
 
 
-def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> None:
+def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> int:
     found = {session.id: session for session in map(vault.conversations.find, arguments.sessions)}
     titles = ", ".join(f"“{sanitize(session.title)}”" for session in found.values())
     if not arguments.yes:
@@ -180,10 +180,11 @@ def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> 
             raise UsageError("Nobody can be asked whether that may be removed.", hint="To remove it unasked: --yes")
         if not console.confirm(f"Remove {titles} for good?"):
             console.say("Nothing was removed.")
-            return
+            return 1
     with Working(console, "removing"):
         vault.erasure.carry_out(vault.erasure.of_sessions(list(found.values())))
     console.say(f"Removed {titles}.")
+    return 0
 
 
 def _message_id(kept: "Conversations", session: "Session", wanted: str | None) -> "MessageId | None":

@@ -199,7 +199,10 @@ class Console:
         raise PassphraseMissing("No passphrase was chosen.", hint="Start again when you have one.")
 
     def typed_secret(self, prompt: str) -> str:
-        """Ask for a passphrase or a PIN; it isn't shown while it is typed."""
+        """Ask for a passphrase or a PIN; it isn't shown while it is typed, and no other program reads it here."""
+        from vault.memory import harden_process
+
+        harden_process()
         try:
             return getpass.getpass(prompt)
         except EOFError:

@@ -18,8 +18,8 @@ __all__ = ["build_parser", "main"]
 _DESCRIPTION = "A private assistant that lives on your own machine.\nWithout a verb: start a conversation."
 _EPILOG = """\
 `claw VERB --help` says more.
-Exit codes: 0 ok, 1 error, 2 usage, 3 locked, 4 consent missing, 5 limit,
-6 verification failed, 7 paused, 130 interrupted."""
+Exit codes: 0 ok, 1 error or a question declined, 2 usage, 3 locked,
+4 consent missing, 5 limit, 6 verification failed, 7 paused, 130 interrupted."""
 _TAKES_A_VALUE = "--passphrase-file"
 
 
@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 ok, 1 error, 2 usage, 3 locked, 4 consent missing, 5 limit, 6 verification failed,
-        7 paused, 130 interrupted.
+        The exit code: 0 ok, 1 error or a question declined, 2 usage, 3 locked, 4 consent missing, 5 limit,
+        6 verification failed, 7 paused, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # `cli.entry` has set it so

@@ -190,7 +190,7 @@ def _remove(arguments: argparse.Namespace, console: Console) -> int:
                 )
             if not console.confirm(f"Remove {record.name} ({_size(record.bytes)})?"):
                 console.say("Nothing was removed.")
-                return 0
+                return 1
         catalogue.remove(record.name)
     console.say(f"{record.name} was removed.")
     if console.settings.model.default == record.name:

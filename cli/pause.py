@@ -21,18 +21,25 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         VaultError: the pause can't be written down, so that nothing is paused; or the vault can't be locked.
     """
+    locks = arguments.lock and console.home.vault.exists()
     try:
-        if PauseLatch(console.home).engage("claw pause"):
-            console.say("Paused: nothing is sent, and nothing learns. `claw resume` ends it.")
-        else:
-            console.say("It was paused already. `claw resume` ends it.")
-        tell_log(console)
+        _pause(console)
     finally:
-        if arguments.lock and console.home.vault.exists():
+        if locks:
             from cli.vault import lock
 
             lock.run(arguments, console)
+    if not locks:
+        # A vault that is to be locked isn't opened for its log: whoever holds it just then would put off the lock.
+        tell_log(console)
     return 0
+
+
+def _pause(console: Console) -> None:
+    if PauseLatch(console.home).engage("claw pause"):
+        console.say("Paused: nothing is sent, and nothing learns. `claw resume` ends it.")
+    else:
+        console.say("It was paused already. `claw resume` ends it.")
 
 
 def tell_log(console: Console) -> None:

@@ -94,9 +94,9 @@ class Unlocking:
         assert self._console.passphrase_file is not None
         try:
             passphrase = read_passphrase_file(self._console.passphrase_file)
-            return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
+            with FailedUnlocks(self._home).counting():
+                return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
         except WrongPassphrase:
-            FailedUnlocks(self._home).add()
             raise WrongPassphrase(
                 f"The passphrase in {self._console.passphrase_file} doesn't open this vault.",
                 hint="Nothing was changed. Name the right file, or none: then you are asked.",
@@ -145,9 +145,9 @@ class Unlocking:
         for left in range(_TRIES - 1, -1, -1):
             try:
                 passphrase = console.typed_secret("Passphrase: ")
-                return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
+                with FailedUnlocks(self._home).counting():
+                    return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
             except WrongPassphrase as error:
-                FailedUnlocks(self._home).add()
                 if not left:
                     raise
                 console.say(error.message)

@@ -1,18 +1,21 @@
 """Openings of the vault: keys that didn't fit are counted, and a slot that is used for the first time is noticed.
 
 While the vault is locked nothing can be written into it, so failures are counted in a file beside it. Whoever can
-write there can wipe the count too: it tells of somebody who tries passphrases, not of somebody who has the disk.
+write there can wipe the count too: it tells of somebody who tries keys, not of somebody who has the disk.
 """
 
 import contextlib
+import fcntl
+import os
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 
 from vault.database import Connection, Database
 from vault.durable import replace_file
-from vault.errors import VaultError
+from vault.errors import RecoveryRefused, VaultError, WrongPassphrase, WrongPin
 from vault.home import Home
 from vault.keyslots import Keyslots
 from vault.notifications import ManyFailedUnlocks, NewSlotUsed, Notifications
@@ -26,9 +29,11 @@ MANY = 5
 """Failures from which on the person is told."""
 
 _MOST_BYTES = 1000
+_ALONE_WITHIN_S = 3.0
+_LOOK_AGAIN_S = 0.01
 _NEW = "new"
-_PASSPHRASE = "passphrase"  # noqa: S105  the kind of a slot
-_KINDS = (_PASSPHRASE, "keychain", "recovery", "hardware")
+_TYPED = ("passphrase", "recovery", "hardware")
+_KINDS = (*_TYPED, "keychain")
 
 _Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -59,17 +64,70 @@ class FailedUnlocks:
         except (OSError, ValueError, RecursionError):
             return Failures()
 
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count it when a key that is tried inside doesn't fit: a passphrase, a PIN, recovery shares."""
+        try:
+            yield
+        except (WrongPassphrase, WrongPin, RecoveryRefused):
+            self.add()
+            raise
+
     def add(self) -> None:
         """Count one more, where that can be written; nothing must keep the person from hearing of the wrong key."""
-        before = self.read()
-        after = Failures(before.count + 1, before.since_ms or _now_ms())
-        with contextlib.suppress(VaultError):
-            replace_file(self._path, msgspec.json.encode(after))
+        with self._alone(), contextlib.suppress(VaultError):
+            before = self.read()
+            self._write(Failures(before.count + 1, before.since_ms or _now_ms()))
 
-    def clear(self) -> None:
-        """Begin anew."""
+    def forget(self, told: Failures) -> None:
+        """Count no longer what was told of; what another process has counted since stays.
+
+        Args:
+            told: What `read` gave.
+        """
+        with self._alone(), contextlib.suppress(VaultError, OSError):
+            left = self.read().count - told.count
+            if left > 0:
+                self._write(Failures(left, _now_ms()))
+            else:
+                self._path.unlink(missing_ok=True)
+
+    def _write(self, failures: Failures) -> None:
+        replace_file(self._path, msgspec.json.encode(failures))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the file's lock while it is changed, if it can be had; nobody who keeps it is waited for."""
+        give_up = time.monotonic() + _ALONE_WITHIN_S
+        descriptor = None
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            while (descriptor := self._locked()) is None and time.monotonic() < give_up:
+                time.sleep(_LOOK_AGAIN_S)
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _locked(self) -> int | None:
+        """The file, made if need be and locked; `None` while another process has it.
+
+        Raises:
+            OSError: there can be none here.
+        """
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # it is another's, or was replaced before we had it
+        return None
 
 
 def note_opening(home: Home, database: Database, opened_by: str, slot_id: str = "") -> None:
@@ -106,10 +164,10 @@ def note_opening(home: Home, database: Database, opened_by: str, slot_id: str = 
 
     if many or database.read(unknown):
         database.write(note)
-    # A few failures before the right passphrase are slips of the finger. Before a key that nobody types they go on
-    # counting: somebody else may have made them.
-    if many or (failures.count and opened_by == _PASSPHRASE):
-        failed.clear()
+    # A few failures before a key that somebody types are slips of the finger. Before one that nobody types they go
+    # on counting: somebody else may have made them.
+    if many or (failures.count and opened_by in _TYPED):
+        failed.forget(failures)
 
 
 def _now_ms() -> int:

@@ -22,6 +22,7 @@ ClawError                     something a person can act on; carries the exit co
     ├── SecretKept            a value that must never be stored was about to be
     ├── RecoveryRefused       exit 3: recovery shares that don't open this vault
     ├── HardwareError         exit 3: the hardware token can't be used
+    │   └── WrongPin
     ├── LastSlot              the last way into the vault can't be taken away
     ├── Paused                exit 7: everything is paused
     ├── BackupRefused         exit 6: a backup that isn't whole, or isn't one
@@ -75,6 +76,7 @@ __all__ = [
     "VerificationFailed",
     "VersionTooNew",
     "WrongPassphrase",
+    "WrongPin",
 ]
 
 
@@ -196,6 +198,10 @@ class HardwareError(VaultError):
     """The hardware token is missing, locked, or refuses."""
 
     exit_code = 3
+
+
+class WrongPin(HardwareError):
+    """The hardware token doesn't take the PIN given."""
 
 
 class LastSlot(VaultError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vault.errors import HardwareError
+from vault.errors import HardwareError, WrongPin
 from vault.keys import KEY_BYTES
 from vault.slot_kinds import NONCE_BYTES, Mechanism
 
@@ -85,7 +85,8 @@ class Token:
         """A slot's secret, or `None` where the token has no such key.
 
         Raises:
-            HardwareError: the token isn't plugged in, the PIN is wrong, or the token refuses.
+            WrongPin: the PIN is wrong.
+            HardwareError: the token isn't plugged in, or refuses.
         """
         with self._session() as session:
             return _decrypt(session, key, sealed)
@@ -108,7 +109,7 @@ class Token:
             try:
                 session = library.get_token(token_label=self.label).open(rw=writing, user_pin=self.pin)
             except (pkcs11.PinIncorrect, pkcs11.PinLenRange, pkcs11.PinInvalid) as error:
-                raise HardwareError("The PIN is wrong.", hint=self._pin_state(library)) from error
+                raise WrongPin("The PIN is wrong.", hint=self._after_a_wrong_one(library)) from error
             with session:
                 yield session
 
@@ -156,6 +157,12 @@ class Token:
         if flags & TokenFlag.USER_PIN_COUNT_LOW:
             return f"The token {self.label} has been given a wrong PIN; several in a row lock it."
         return ""
+
+    def _after_a_wrong_one(self, library: "Library") -> str:
+        try:
+            return self._pin_state(library)
+        except HardwareError as locked:  # by this very try
+            return f"{locked.message} {locked.hint}"
 
 
 def _checked(module: str) -> str:

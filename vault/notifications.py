@@ -187,7 +187,7 @@ def words(event: Event) -> str:
         case ManyFailedUnlocks():
             return (
                 f"{event.count} attempts to open the vault failed since {_when(event.since_ms)}. "
-                "If that wasn't you, somebody tries passphrases on this machine."
+                "If that wasn't you, somebody tries keys on this machine."
             )
         case LargeExport():
             return f"{event.rows:,} records ({event.bytes:,} bytes) were written out of the vault."

@@ -135,18 +135,21 @@ def combine(texts: Sequence[str], slots: Sequence[RecoverySlot], vault_id: Vault
     from shamir_mnemonic import MnemonicError, combine_mnemonics
 
     shares = [read_share(text, number) for number, text in enumerate(texts, 1)]
-    slot = _slot_of(shares, slots)
+    candidates = _slots_of(shares, slots)
     _refuse_twins(shares)
-    missing = slot.threshold - len(shares)
+    threshold = shares[0].threshold
+    missing = threshold - len(shares)
     if missing > 0:
         raise RecoveryRefused(f"{missing} more {'share is' if missing == 1 else 'shares are'} needed.")
     try:
-        secret: bytes = combine_mnemonics([share.words for share in shares[: slot.threshold]])
+        secret: bytes = combine_mnemonics([share.words for share in shares[:threshold]])
     except MnemonicError:
         raise _of_another_set([]) from None
-    if not hmac.compare_digest(check_value(secret, vault_id), decode(slot.check, CHECK_BYTES)):
-        raise _of_another_set([])
-    return slot, secret
+    value = check_value(secret, vault_id)
+    for slot in candidates:
+        if hmac.compare_digest(value, decode(slot.check, CHECK_BYTES)):
+            return slot, secret
+    raise _of_another_set([])
 
 
 def check_value(secret: bytes, vault_id: VaultId) -> bytes:
@@ -155,31 +158,41 @@ def check_value(secret: bytes, vault_id: VaultId) -> bytes:
     return hmac.digest(key, _CHECKED, "sha256")[:CHECK_BYTES]
 
 
-def _slot_of(shares: Sequence[RecoveryShare], slots: Sequence[RecoverySlot]) -> RecoverySlot:
-    """The slot whose set the shares are of; that of the first, where they are of several."""
-    sets = {(slot.identifier, slot.threshold): slot for slot in slots}
-    if strange := [share.number for share in shares if (share.identifier, share.threshold) not in sets]:
+def _slots_of(shares: Sequence[RecoveryShare], slots: Sequence[RecoverySlot]) -> list[RecoverySlot]:
+    """The slots whose sets the shares may be of: with identifiers of 15 bits, two sets can look alike."""
+    sets = {(slot.identifier, slot.threshold) for slot in slots}
+    if strange := [share.number for share in shares if _set_of(share) not in sets]:
         raise _of_another_set(strange if len(strange) < len(shares) else [])
     if not shares:
         least = min(slot.threshold for slot in slots)
         raise RecoveryRefused(f"No share was given; {least} {'is' if least == 1 else 'are'} needed.")
     first = shares[0]
-    if mixed := [share.number for share in shares if share.identifier != first.identifier]:
-        raise RecoveryRefused(
-            f"Share {mixed[0]} belongs to another set than share {first.number}.",
-            hint="This vault has several sets; the shares of one open it.",
-        )
-    return sets[first.identifier, first.threshold]
+    if mixed := [share.number for share in shares if _set_of(share) != _set_of(first)]:
+        raise _mixed(mixed[0], first.number)
+    return [slot for slot in slots if (slot.identifier, slot.threshold) == _set_of(first)]
+
+
+def _set_of(share: RecoveryShare) -> tuple[int, int]:
+    return share.identifier, share.threshold
 
 
 def _refuse_twins(shares: Sequence[RecoveryShare]) -> None:
-    given: dict[int, int] = {}
+    given: dict[int, RecoveryShare] = {}
     for share in shares:
-        if share.index in given:
+        twin = given.setdefault(share.index, share)
+        if twin.words != share.words:  # the same place in two sets that look alike
+            raise _mixed(share.number, twin.number)
+        if twin is not share:
             raise RecoveryRefused(
-                f"Shares {given[share.index]} and {share.number} are the same one.", hint="Take another one."
+                f"Shares {twin.number} and {share.number} are the same one.", hint="Take another one."
             )
-        given[share.index] = share.number
+
+
+def _mixed(number: int, other: int) -> RecoveryRefused:
+    return RecoveryRefused(
+        f"Share {number} belongs to another set than share {other}.",
+        hint="Shares open a vault together with others of their own set alone.",
+    )
 
 
 def _of_another_set(numbers: Sequence[int]) -> RecoveryRefused:

@@ -79,7 +79,8 @@ def shred(home: Home, keychain: Callable[[], Keychain], *, models: bool = False)
         VaultError: a file could not be removed; the same call again goes on from there.
     """
     folders = _folders(home)
-    with contextlib.suppress(ClawError):  # a full disk doesn't keep anybody from erasing
+    # Nothing about locking keeps anybody from erasing: not a full disk, nor a holder that the system hides from us.
+    with contextlib.suppress(ClawError, OSError):
         lock_vault(home)
     key_files = [path for folder in folders for path in _files(folder) if _KEYSLOTS in path.name]
     removed, left = _forget(_accounts(key_files), keychain)

@@ -113,8 +113,10 @@ def _receipt(receipt: "Receipt") -> list[str]:
 
 def _erase_all(arguments: argparse.Namespace, console: Console) -> int:
     from vault.errors import NoVault
+    from vault.memory import harden_process
     from vault.shred import shred, shreddable
 
+    harden_process()  # to forget what the keychain holds, it is looked for, and comes with its secret
     if (found := shreddable(console.home)) is None:
         raise NoVault(f"There is no vault in {console.home.vault}; nothing was erased.")
     if not arguments.yes:

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         )
         if not console.confirm("Write it?"):
             console.say("Nothing was written.")
-            return 0
+            return 1
     with console.open_vault() as vault, showing_progress(console) as display:
         done = export(vault, arguments.folder, progress=display)
     if arguments.json:

@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Restore."""
     from cli.vault.backup_keys import opener
+    from vault.memory import harden_process
 
+    harden_process()  # what opens the backup is a secret like what opens the vault
     if not arguments.merge and console.home.vault.exists():
         raise VaultExists(
             f"A vault already lies in {console.home.vault}; it was not touched.",

@@ -14,7 +14,6 @@ from vault.errors import (
     KeyslotsDamaged,
     RecoveryRefused,
     VaultError,
-    WrongPassphrase,
 )
 from vault.keyslots import Keyslots, Opening
 from vault.sanitize import sanitize
@@ -109,14 +108,13 @@ def _try(console: Console, slots: Keyslots, slot: Slot) -> _Trial:
     from vault.attempts import FailedUnlocks
 
     try:
-        _open(console, slots, slot).master.wipe()
+        with FailedUnlocks(console.home).counting():
+            _open(console, slots, slot).master.wipe()
     except _NotTried as error:
         return _Trial(slot.id, kind_of(slot), "not tried", error.message)
     except KeyslotsDamaged:
         raise
     except VaultError as error:
-        if isinstance(error, WrongPassphrase | RecoveryRefused):
-            FailedUnlocks(console.home).add()
         return _Trial(slot.id, kind_of(slot), "FAILED", error.message)
     return _Trial(slot.id, kind_of(slot), "opens")
 
@@ -128,7 +126,11 @@ def _open(console: Console, slots: Keyslots, slot: Slot) -> Opening:
         if not console.can_ask:
             raise _NotTried(f"It takes a terminal, and {slot.threshold} of its shares.")
         console.say(f"The recovery slot {slot.id}: {slot.threshold} of its shares are needed.")
-        return slots.open_with_shares(typed_shares(console), only=slot.id)
+        try:
+            shares = typed_shares(console)
+        except RecoveryRefused as error:  # the person left
+            raise _NotTried(error.message) from error
+        return slots.open_with_shares(shares, only=slot.id)
     if isinstance(slot, HardwareSlot):
         try:
             token = ready_token(console, slot.token)

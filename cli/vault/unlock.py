@@ -8,7 +8,7 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.unlocking import LATCHED, Unlocking
 from cli.vault.slot_prompts import PIN_FILE, ready_token, typed_shares
-from vault.errors import KeychainError, NotFound, RecoveryRefused
+from vault.errors import KeychainError, NotFound
 
 if TYPE_CHECKING:
     from vault.keyslots import Keyslots
@@ -92,15 +92,13 @@ def _by_shares(slots: "Keyslots", console: Console) -> "Vault":
         shares = typed_shares(console)
     else:
         shares = [line.decode("utf-8", "replace") for line in sys.stdin.buffer if line.strip()]
-    try:
+    with FailedUnlocks(console.home).counting():
         opening = slots.open_with_shares(shares)
-        return Vault.open_by(console.home, opening, keychain=Unlocking(console, slots).keychain)
-    except RecoveryRefused:
-        FailedUnlocks(console.home).add()
-        raise
+    return Vault.open_by(console.home, opening, keychain=Unlocking(console, slots).keychain)
 
 
 def _by_token(slots: "Keyslots", console: Console, label: str) -> "Vault":
+    from vault.attempts import FailedUnlocks
     from vault.slot_kinds import HardwareSlot
     from vault.store import Vault
 
@@ -110,7 +108,9 @@ def _by_token(slots: "Keyslots", console: Console, label: str) -> "Vault":
     if not label and len(labels) > 1:
         raise UsageError("Several tokens open this vault.", hint=f"Name one: --hardware {labels[0]}")
     label = label or labels[0]
-    opening = slots.open_with_hardware(ready_token(console, label))
+    token = ready_token(console, label)
+    with FailedUnlocks(console.home).counting():
+        opening = slots.open_with_hardware(token)
     return Vault.open_by(console.home, opening, keychain=Unlocking(console, slots).keychain)
 
 

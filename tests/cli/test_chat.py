@@ -153,11 +153,11 @@ def test_an_export_onto_a_full_disk_leaves_no_half_file(person: Person, session:
 
 
 def test_delete_asks_first(person: Person, session: Session) -> None:
-    for reply, left in (("n", ["About colours"]), ("", ["About colours"]), ("y", [])):
+    for reply, code, left in (("n", 1, ["About colours"]), ("", 1, ["About colours"]), ("y", 0, [])):
         terminal = person.terminal("chat", "delete", session.id)
         terminal.sees("Remove “About colours” for good? [y/N] ")
         terminal.types(reply)
-        assert terminal.ends() == 0
+        assert terminal.ends() == code
         assert list(sessions(person)) == left
 
 

@@ -22,7 +22,7 @@ def test_at_a_terminal_it_warns_and_asks_first(person: Person) -> None:
     terminal.sees("Write it? [y/N] ")
     terminal.types("n")
     terminal.sees("Nothing was written.")
-    assert terminal.ends() == 0
+    assert terminal.ends() == 1
     assert not folder.exists()
     terminal = person.terminal("vault", "export", str(folder))
     terminal.sees("Write it? [y/N] ")

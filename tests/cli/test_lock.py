@@ -227,8 +227,24 @@ def test_a_token_and_a_pin_file_unlock_without_a_terminal(with_token: Person, so
     done = with_token.claw("vault", "unlock", "--hardware", soft_token.label, CLAW_PIN_FILE=str(file))
     assert done.returncode == 0
     assert opens_unasked(with_token)
-    file.write_text("0000")
-    assert with_token.claw("vault", "unlock", "--hardware", CLAW_PIN_FILE=str(file)).returncode == 3
+
+
+@pytest.mark.parametrize("pin", ["000000", "0000", "x" * 300])
+def test_a_wrong_pin_unlocks_nothing_and_is_counted(with_token: Person, pin: str) -> None:
+    file = with_token.folder / "pin"
+    file.touch(mode=0o600)
+    file.write_text(pin)
+    done = with_token.claw("vault", "unlock", "--hardware", CLAW_PIN_FILE=str(file))
+    assert done.returncode == 3
+    assert "The PIN is wrong." in done.stderr
+    assert not opens_unasked(with_token)
+    assert FailedUnlocks(with_token.home).read().count == 1
+
+
+def test_a_token_that_is_not_plugged_in_is_no_failure(with_token: Person, soft_token: SoftToken) -> None:
+    soft_token.unplug()
+    assert with_token.claw("vault", "unlock", "--hardware").returncode == 3
+    assert FailedUnlocks(with_token.home).read().count == 0
 
 
 # Locked

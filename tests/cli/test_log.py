@@ -196,6 +196,12 @@ def test_an_export_is_verified_without_the_vault(logged: Person) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert "in the clear" in done.stderr
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    newest = json.loads(logged.claw("log", "list", "-n", "1", "--json").stdout)[0]
+    assert (newest["seq"], newest["entry"]["action"], newest["entry"]["bytes"]) == (
+        3,
+        "export",
+        file.stat().st_size,
+    )
     assert logged.claw("log", "export", str(file)).returncode == 1
     key = json.loads(logged.claw("log", "show", "--json").stdout)["verifier_key"]
     logged.home.vault.rename(logged.folder / "away")

@@ -277,11 +277,12 @@ def test_rm_in_a_terminal_asks_first(
     claw: Command, environment: dict[str, str], home: Home, tiny_model: Path
 ) -> None:
     claw("import", str(tiny_model), "--name", "mine")
-    for answer, left in (("n", ["mine.gguf"]), ("y", [])):
+    for answer, code, left in (("n", 1, ["mine.gguf"]), ("y", 0, [])):
         with pexpect.spawn(CLAW, ["model", "rm", "mine"], env=environment, timeout=60) as child:
             child.expect_exact("Remove mine (0.2 MB)?")
             child.sendline(answer)
             child.expect(pexpect.EOF)
+        assert child.exitstatus == code
         assert files_in(home) == left
 
 

@@ -1,5 +1,8 @@
 """`claw pause` and `claw resume`, as a person runs them: no key is needed, and nothing leaves in between."""
 
+import contextlib
+import fcntl
+import os
 import signal
 import stat
 import subprocess
@@ -11,6 +14,7 @@ import pytest
 from tests.fixtures.command import Person
 from tests.fixtures.https_server import Authority, HttpsServer
 from tests.fixtures.tls_server import CountingServer, counting
+from vault.lock import LockLatch
 from vault.log import fold
 from vault.pause import PauseLatch
 
@@ -119,6 +123,39 @@ def test_a_pause_can_lock_the_vault_too(person: Person) -> None:
     assert PauseLatch(person.home).engaged
     del person.environment["CLAW_PASSPHRASE_FILE"]
     assert person.claw("chat", "list").returncode == 3
+
+
+@contextlib.contextmanager
+def held(person: Person) -> Iterator[None]:
+    """While somebody works on the vault as a whole, as a rotation does."""
+    folder = os.open(person.home.vault, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def test_a_pause_that_locks_waits_for_nobody_who_works_on_the_vault(person: Person) -> None:
+    with held(person):
+        assert person.claw("pause", "--lock").returncode == 0
+        assert PauseLatch(person.home).engaged
+        assert LockLatch(person.home.data).engaged
+    assert logged(person) == []
+    assert person.claw("chat", "list").returncode == 0
+    assert logged(person) == ["pause"]
+
+
+def test_a_pause_holds_before_the_vault_is_opened_to_log_it(person: Person) -> None:
+    with held(person):
+        pausing = person.starts("pause")
+        assert pausing.stderr is not None
+        assert b"Paused" in pausing.stderr.readline()
+        assert PauseLatch(person.home).engaged
+        assert pausing.poll() is None
+    pausing.communicate()
+    assert pausing.returncode == 0
+    assert logged(person) == ["pause"]
 
 
 def test_the_vault_is_locked_even_where_nothing_can_be_paused(person: Person) -> None:

@@ -12,8 +12,10 @@ from tests.fixtures.keychain import Desktop
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.slots import Notebook, opens, version_1
 from tests.fixtures.softhsm import PIN, SoftToken
+from vault.attempts import FailedUnlocks
 from vault.keyslots import Keyslots
 from vault.mirror import mirror_account
+from vault.recovery import RecoveryKit
 from vault.slot_kinds import kind_of
 from vault.store import Vault
 
@@ -339,6 +341,7 @@ def test_a_token_is_added_tried_and_removed_with_its_key(with_token: Person, sof
 
     (person.folder / "pin").write_text("000000")
     assert outcomes(person, slot_id) == (3, {"hardware": "FAILED"})
+    assert FailedUnlocks(person.home).read().count == 1
     (person.folder / "pin").write_text(PIN)
     done = succeeded(person.claw("vault", "slots", "remove", slot_id, "--yes"))
     assert "could not be deleted" not in done.stderr
@@ -376,8 +379,29 @@ def test_without_the_setting_it_is_named(person: Person) -> None:
 def test_a_wrong_passphrase_is_a_failure_and_counts_as_one(person: Person) -> None:
     person.passphrase_file.write_text("not this one")
     assert outcomes(person) == (3, {"passphrase": "FAILED"})
-    from vault.attempts import FailedUnlocks
+    assert FailedUnlocks(person.home).read().count == 1
 
+
+def test_shares_that_nobody_gives_are_no_failure(person: Person) -> None:
+    with person.vault() as vault:
+        slot_id = vault.slots.add_recovery(RecoveryKit.generate(2, 3))
+    terminal = person.terminal("vault", "slots", "test", slot_id)
+    terminal.sees("Share 1: ")
+    terminal.presses("d")
+    terminal.sees("not tried")
+    assert terminal.ends() == 1
+    assert FailedUnlocks(person.home).read().count == 0
+
+
+def test_shares_that_do_not_open_it_are_a_failure_and_count_as_one(person: Person) -> None:
+    with person.vault() as vault:
+        slot_id = vault.slots.add_recovery(RecoveryKit.generate(2, 3))
+    terminal = person.terminal("vault", "slots", "test", slot_id)
+    for number, share in enumerate(RecoveryKit.generate(2, 3).shares[:2], 1):
+        terminal.sees(f"Share {number}: ")
+        terminal.types(share)
+    terminal.sees("FAILED")
+    assert terminal.ends() == 3
     assert FailedUnlocks(person.home).read().count == 1
 
 

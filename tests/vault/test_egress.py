@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.doors import network_entries
 from tests.fixtures.https_server import Authority, HttpsServer, running
 from vault.classes import DataClass
 from vault.egress import COMMAND, Answer, Egress, Purpose, Request, Transfer
 from vault.errors import EgressError, EgressRefused, SettingsError, VerificationFailed
 from vault.settings import NetworkSettings
+from vault.store import Vault
 
 DATA = bytes(range(256)) * 2000
 
@@ -71,6 +73,15 @@ def test_nothing_is_sent_over_plain_http(egress: Egress) -> None:
 def test_what_is_no_https_address_is_refused(egress: Egress, url: str) -> None:
     with pytest.raises(EgressRefused):
         egress.describe(request(url))
+
+
+def test_a_host_by_more_characters_than_a_name_can_have_is_refused_and_not_repeated(egress: Egress) -> None:
+    for url in ("https://{}.example/", "https://me:hush@{}.example/"):
+        with pytest.raises(EgressRefused, match="more characters") as caught:
+            egress.describe(request(url.format("a" * 12_000)))
+        assert "aaa" not in caught.value.message + caught.value.hint
+    with pytest.raises(EgressError, match="can't be reached"):
+        egress.describe(request(f"https://{'a.' * 122}invalid/"))  # as long as one may be
 
 
 def test_an_address_with_a_password_is_refused_and_not_repeated(egress: Egress) -> None:
@@ -175,6 +186,15 @@ def test_a_redirect_to_plain_http_is_refused(egress: Egress, server: HttpsServer
     server.redirect("/file", server.url("/blob").replace("https:", "http:"))
     with pytest.raises(EgressRefused, match="https://HOST"):
         egress.download(request(server.url("/file"), redirects=True), transfer(arriving))
+
+
+def test_a_redirect_to_a_host_by_more_characters_than_a_name_can_have_is_refused(
+    egress: Egress, server: HttpsServer, vault: Vault, arriving: io.FileIO
+) -> None:
+    server.redirect("/file", f"https://{'a' * 12_000}.example/blob")
+    with pytest.raises(EgressRefused, match="more characters"):
+        egress.download(request(server.url("/file"), redirects=True), transfer(arriving))
+    assert [entry.status for entry in network_entries(vault)] == ["prepared", "acknowledged"]
 
 
 def test_five_redirects_are_followed_and_six_are_not(

@@ -14,7 +14,7 @@ from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.processes import run_function
 from tests.fixtures.slots import opens, same_key
 from tests.fixtures.softhsm import PIN, SoftToken
-from vault.errors import HardwareError, KeyslotsDamaged
+from vault.errors import HardwareError, KeyslotsDamaged, WrongPin
 from vault.hardware import Token
 from vault.keys import MasterKey, new_vault_id
 from vault.keyslots import Keyslots
@@ -117,6 +117,7 @@ def test_a_wrong_pin_opens_nothing_and_is_tried_once(soft_token: SoftToken, mast
     slots, _ = with_token(master, soft_token.token)
     assert soft_token.token.warning() == ""
     error = refusal(slots, Token(soft_token.module, soft_token.label, pin))
+    assert isinstance(error, WrongPin)
     assert error.message == "The PIN is wrong."
     assert "several in a row lock it" in error.hint
     assert "several in a row lock it" in soft_token.token.warning()

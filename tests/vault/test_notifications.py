@@ -1,14 +1,17 @@
 """What a person is told without having asked, and how openings of the vault are watched."""
 
+import fcntl
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.models import PASSPHRASE
+from tests.fixtures.processes import start_function
 from vault.attempts import MANY, FailedUnlocks, Failures, note_opening
-from vault.errors import DiskFull
+from vault.errors import ClawError, DiskFull, HardwareError, RecoveryRefused, WrongPassphrase, WrongPin
 from vault.home import Home
 from vault.notifications import (
     Known,
@@ -90,6 +93,9 @@ def test_an_event_of_another_version_is_told_by_its_name(vault: Vault, kind: str
 
 # Openings
 
+OFTEN = 20
+"""Failures of each of several processes: enough for them to meet."""
+
 
 def fail(home: Home, times: int) -> None:
     for _ in range(times):
@@ -141,17 +147,78 @@ def test_many_failures_are_told_when_the_vault_is_next_opened_and_counted_anew(m
     assert FailedUnlocks(made).read() == Failures()
 
 
-def test_a_slip_of_the_finger_is_forgotten_with_the_right_passphrase(made: Home) -> None:
+@pytest.mark.parametrize("typed", ["passphrase", "recovery", "hardware"])
+def test_a_slip_of_the_finger_is_forgotten_with_the_right_key(made: Home, typed: str) -> None:
     fail(made, MANY - 1)
-    assert open_and_note(made) == []
+    assert ManyFailedUnlocks not in map(type, open_and_note(made, typed))
     assert FailedUnlocks(made).read() == Failures()
 
 
-def test_failures_before_a_key_that_nobody_typed_go_on_counting(made: Home) -> None:
+@pytest.mark.parametrize("untyped", ["holder", "keychain"])
+def test_failures_before_a_key_that_nobody_typed_go_on_counting(made: Home, untyped: str) -> None:
     fail(made, MANY - 1)
-    assert open_and_note(made, "holder") == []
+    assert ManyFailedUnlocks not in map(type, open_and_note(made, untyped))
     fail(made, 1)
-    assert [type(event) for event in open_and_note(made, "holder")] == [ManyFailedUnlocks]
+    assert [type(event) for event in open_and_note(made, untyped)][-1] is ManyFailedUnlocks
+
+
+@pytest.mark.parametrize("refused", [WrongPassphrase, WrongPin, RecoveryRefused])
+def test_every_kind_of_key_that_does_not_fit_is_counted(made: Home, refused: type[ClawError]) -> None:
+    with pytest.raises(refused), FailedUnlocks(made).counting():
+        raise refused("It doesn't fit.")
+    assert FailedUnlocks(made).read().count == 1
+
+
+def test_a_key_that_could_not_be_tried_is_not_counted(made: Home) -> None:
+    with pytest.raises(HardwareError), FailedUnlocks(made).counting():
+        raise HardwareError("The token was unplugged.")
+    assert FailedUnlocks(made).read().count == 0
+
+
+def test_failures_in_several_processes_are_all_counted(made: Home) -> None:
+    with made.keyslots.open("rb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        processes = [start_function(fail_often, made.data) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0] * 4
+    assert FailedUnlocks(made).read().count == 4 * OFTEN
+
+
+def fail_often(data: str) -> None:
+    home = Home.locate({"CLAW_HOME": data})
+    print("ready", flush=True)
+    with home.keyslots.open("rb") as gate:
+        fcntl.flock(gate, fcntl.LOCK_SH)
+        fail(home, OFTEN)
+
+
+def test_what_was_counted_since_it_was_told_stays(made: Home) -> None:
+    fail(made, 3)
+    told = FailedUnlocks(made).read()
+    fail(made, 2)
+    FailedUnlocks(made).forget(told)
+    assert FailedUnlocks(made).read().count == 2
+    FailedUnlocks(made).forget(FailedUnlocks(made).read())
+    assert not (made.vault / "attempts").exists()
+
+
+def test_who_keeps_the_count_for_himself_keeps_nobody_from_counting(made: Home) -> None:
+    fail(made, 1)
+    with (made.vault / "attempts").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fail(made, 1)
+    assert FailedUnlocks(made).read().count == 2
+
+
+def test_a_link_in_the_place_of_the_count_is_not_followed(made: Home, tmp_path: Path) -> None:
+    (made.vault / "attempts").symlink_to(tmp_path / "elsewhere")
+    fail(made, 1)
+    assert FailedUnlocks(made).read().count == 1
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_failures_are_counted_without_a_word_about_what_was_tried(made: Home) -> None:
@@ -163,7 +230,7 @@ def test_failures_are_counted_without_a_word_about_what_was_tried(made: Home) ->
 
 def test_where_there_is_no_vault_nothing_is_counted_and_nothing_made(home: Home) -> None:
     fail(home, 1)
-    FailedUnlocks(home).clear()
+    FailedUnlocks(home).forget(Failures())
     assert not home.data.exists()
 
 

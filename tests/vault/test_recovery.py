@@ -149,6 +149,49 @@ def test_of_two_sets_each_opens_and_a_mixture_is_named(
     assert refusal(both, shares[0]) == "1 more share is needed."
 
 
+def alike(monkeypatch: pytest.MonkeyPatch, kit: RecoveryKit) -> RecoveryKit:
+    """Another set of as many shares that has the same identifier, as happens once in 32,768 times."""
+    with monkeypatch.context() as patch:
+        patch.setattr("shamir_mnemonic.shamir._random_identifier", lambda: kit.identifier)
+        return RecoveryKit.generate(kit.threshold, len(kit.shares))
+
+
+def test_of_two_sets_that_look_alike_each_opens(
+    master: MasterKey, monkeypatch: pytest.MonkeyPatch, made: tuple[Keyslots, RecoveryKit]
+) -> None:
+    slots, kit = made
+    other = alike(monkeypatch, kit)
+    both = slots.with_slot(master, recovery_slot(master, other))
+    for place, enough in ((1, kit.shares[:2]), (2, other.shares[1:])):
+        opening = both.open_with_shares(list(enough))
+        assert same_key(opening.master, master)
+        assert opening.slot == both.slots[place]
+
+
+def test_of_sets_that_look_alike_a_mixture_and_a_strange_one_are_refused(
+    master: MasterKey, monkeypatch: pytest.MonkeyPatch, made: tuple[Keyslots, RecoveryKit]
+) -> None:
+    slots, kit = made
+    other, strange = alike(monkeypatch, kit), alike(monkeypatch, kit)
+    both = slots.with_slot(master, recovery_slot(master, other))
+    assert refusal(both, kit.shares[0]) == "1 more share is needed."
+    assert refusal(both, kit.shares[0], other.shares[0]) == "Share 2 belongs to another set than share 1."
+    assert refusal(both, kit.shares[0], other.shares[1]) == "These shares belong to another set."
+    assert refusal(both, *strange.shares[:2]) == "These shares belong to another set."
+
+
+def test_of_two_sets_that_share_an_identifier_alone_a_mixture_is_named(
+    master: MasterKey, monkeypatch: pytest.MonkeyPatch, made: tuple[Keyslots, RecoveryKit]
+) -> None:
+    slots, kit = made
+    with monkeypatch.context() as patch:
+        patch.setattr("shamir_mnemonic.shamir._random_identifier", lambda: kit.identifier)
+        other = RecoveryKit.generate(3, 3)
+    both = slots.with_slot(master, recovery_slot(master, other))
+    assert same_key(both.open_with_shares(list(other.shares)).master, master)
+    assert refusal(both, kit.shares[0], other.shares[1]) == "Share 2 belongs to another set than share 1."
+
+
 def test_a_set_that_only_looks_like_ours_does_not_open(
     master: MasterKey, monkeypatch: pytest.MonkeyPatch, slots: Keyslots, shares: tuple[str, ...]
 ) -> None:

@@ -14,9 +14,10 @@ from tests.fixtures.slots import Drawer, Notebook
 from tests.vault.test_durable import kill_at_step
 from vault import shred as shredding
 from vault.errors import ClawError, KeychainLocked, Locked
+from vault.holder import KeyHolder
 from vault.home import Home
 from vault.keychain import Keychain
-from vault.lock import LockLatch
+from vault.lock import LockLatch, LockLimits
 from vault.shred import shred, shreddable
 from vault.slot_kinds import KeychainSlot
 from vault.store import Vault
@@ -165,6 +166,29 @@ def destroy_on_a_full_disk(folder: str) -> None:
     fill(Path(folder))
     shred(home, locked)
     assert not home.vault.exists()
+
+
+@pytest.mark.skipif(not KeyHolder.POSSIBLE, reason="keys are held on Linux alone so far")
+def test_a_holder_that_the_system_hides_keeps_nobody_from_destroying(
+    made: Home, keychain: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of another PID namespace, whose process id is none here."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with Vault.open_with_passphrase(made, PASSPHRASE) as vault:
+        vault.hold(LockLimits())
+    holder = KeyHolder(made)
+
+    def hidden(_pid: int) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pidfd_open", hidden)
+            done = shred(made, lambda: keychain)
+    finally:
+        assert holder.end()
+    assert (done.key_files, len(done.keychain)) == (2, 2)
+    assert not made.vault.exists()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])

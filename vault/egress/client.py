@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 _HOST = re.compile(r"[a-z0-9._:-]+", re.ASCII | re.IGNORECASE)
+_LONGEST_HOST = 253
+"""In characters (RFC 1035, section 2.3.4, without the lengths and the root's label)."""
 _SHOWN_PATH = 300
 _TRY_AGAIN = "Check the network and run the same command again; what has arrived is kept."
 _PROXY_SCHEMES = ("http", "https", "socks5h")
@@ -104,6 +106,8 @@ def destination(address: "str | httpx.URL") -> "httpx.URL":
             "Only addresses of the form https://HOST/… are asked; nothing was sent.",
             hint="Use an https:// address.",
         )
+    if len(host_of(url)) > _LONGEST_HOST:  # before it is repeated: nobody's log or screen is to be filled by it
+        raise EgressRefused("The address names a host by more characters than a name can have; nothing was sent.")
     if url.userinfo:
         raise EgressRefused(f"The address of {host_of(url)} carries a user name or password; nothing was sent.")
     return url

@@ -6,20 +6,18 @@ commitment, and, unless its time is over, the salt and the exact bytes that open
     leaf hash = SHA-256(0x00 || commitment)        commitment = HMAC-SHA256(salt, body)
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from vault.connection import Row
-from vault.durable import storage_error
 from vault.errors import LogDamaged, VaultError
 from vault.log.checkpoint import Verifier
 from vault.log.verify import Leaf, Verified, Walk
 
-__all__ = ["verify_export", "write_export"]
+__all__ = ["Out", "verify_export", "write_export"]
 
 _MAX_LINE = 1 << 20
 
@@ -40,11 +38,19 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: str | None
 
 
-def write_export(file: Path, verifier_key: str, checkpoint: str, rows: Iterable[Row]) -> int:
-    """Write an export to a new file that its owner alone can read.
+class Out(Protocol):
+    """Takes an export, piece by piece."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append."""
+        ...
+
+
+def write_export(out: Out, verifier_key: str, checkpoint: str, rows: Iterable[Row]) -> int:
+    """Write an export.
 
     Args:
-        file: Where.
+        out: Where to.
         verifier_key: Checks the checkpoint.
         checkpoint: The log's signed head.
         rows: Seq, commitment, salt and body of each entry.
@@ -53,29 +59,14 @@ def write_export(file: Path, verifier_key: str, checkpoint: str, rows: Iterable[
         How many entries were written.
 
     Raises:
-        VaultError: the file is there already, or can't be written; nothing is left of it then.
+        OSError: they can't be.
     """
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise VaultError(f"{file} is there already.", hint="Choose another name.") from None
-    except OSError as error:
-        raise storage_error(error, file) from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(msgspec.json.encode(_Header("openclaw-core-log", 1, verifier_key, checkpoint)) + b"\n")
-            count = 0
-            for seq, commitment, salt, body in rows:
-                text = None if body is None else bytes(body).decode(errors="replace")
-                out.write(msgspec.json.encode(_Line(seq, commitment, salt, text)) + b"\n")
-                count += 1
-            out.flush()
-            os.fsync(out.fileno())
-    except BaseException as error:
-        file.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise storage_error(error, file) from error
-        raise
+    out.write(msgspec.json.encode(_Header("openclaw-core-log", 1, verifier_key, checkpoint)) + b"\n")
+    count = 0
+    for seq, commitment, salt, body in rows:
+        text = None if body is None else bytes(body).decode(errors="replace")
+        out.write(msgspec.json.encode(_Line(seq, commitment, salt, text)) + b"\n")
+        count += 1
     return count
 
 

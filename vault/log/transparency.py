@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from vault.classes import HighlySensitive, TopSecret
@@ -13,7 +12,7 @@ from vault.database import Database
 from vault.errors import LogDamaged, NotFound, VaultError
 from vault.log.checkpoint import SEED_BYTES, Checkpoint, Signer, Verifier
 from vault.log.entries import SALT_BYTES, Body, Entry, StoredEntry, commit, decode, encode
-from vault.log.export import write_export
+from vault.log.export import Out, write_export
 from vault.log.finding import damaged
 from vault.log.merkle import Frontier, Head, consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
 from vault.log.verify import Progress, Verified, verify_rows
@@ -231,15 +230,18 @@ class TransparencyLog:
                 self._notify()
             raise
 
-    def export(self, file: Path) -> int:
-        """Write the log to a new file, in the clear, for other tools to verify.
+    def export(self, out: Out) -> int:
+        """Write the log out in the clear, for other tools to verify; to note that is the caller's.
+
+        Args:
+            out: Where to; written to in the database's thread.
 
         Returns:
-            How many entries it holds.
+            How many entries were written.
 
         Raises:
             NotFound: nothing was logged yet.
-            VaultError: the file is there already, or can't be written.
+            OSError: it can't be written.
         """
 
         def work(connection: Connection) -> int:
@@ -248,7 +250,7 @@ class TransparencyLog:
             if state is None or verifier is None:
                 raise NotFound("Nothing was logged yet.")
             rows = connection.execute("SELECT seq, commitment, salt, body FROM log_entries ORDER BY seq")
-            return write_export(file, str(verifier), state[0], rows)
+            return write_export(out, str(verifier), state[0], rows)
 
         return self._database.read(work)
 

@@ -21,6 +21,7 @@ class Departure(NamedTuple):
         bytes: How many, as they were written.
         sha256: Of the file, in hex; empty where there are many.
         encryption: What protects it; empty when nothing does.
+        what: Of which the rows are.
     """
 
     purpose: str
@@ -28,6 +29,7 @@ class Departure(NamedTuple):
     bytes: int
     sha256: str = ""
     encryption: str = ""
+    what: str = "everything"
 
 
 def record_departure(vault: "Vault", action: "Action", departure: Departure) -> None:
@@ -45,7 +47,7 @@ def record_departure(vault: "Vault", action: "Action", departure: Departure) -> 
         action=action,
         purpose=departure.purpose,
         data_class=DataClass.HIGHLY_SENSITIVE,
-        description=f"everything: {departure.rows:,} records",
+        description=f"{departure.what}: {departure.rows:,} records",
         bytes=departure.bytes,
         encryption=departure.encryption,
         payload_sha256=departure.sha256,
