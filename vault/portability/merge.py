@@ -64,16 +64,28 @@ class Merger:
         self.merged.messages += len(rows.messages)
 
     def add(self, conversation: Conversation) -> None:
-        """Add what is new of a conversation."""
+        """Add what is new of a conversation.
+
+        Where it can't have its own ids it becomes a copy under others, and what was erased of that copy stays away
+        as well: also later, when its own ids are free again.
+        """
         left = self._without_erased(conversation)
         if left is None:
             self.merged.erased += 1
-        elif self._fits(left):
+            return
+        fits = self._fits(left)
+        if fits and self._trees.get(left.session.id):
+            self._join(left)
+            return
+        copy = _copied(left, conversation)
+        kept = self._without_erased(copy)
+        if kept is None:
+            self.merged.erased += 1
+        elif fits and kept == copy:
             self._join(left)
         else:
-            copy = _copied(left)
-            self.merged.copied += self._trees.get(copy.session.id) is None
-            self._join(copy)
+            self.merged.copied += self._trees.get(kept.session.id) is None
+            self._join(kept)
 
     def add_keyed(self, table: str, rows: Iterable[Mapping[str, Field]]) -> None:
         """Add the rows of a table whose keys aren't there yet."""
@@ -88,14 +100,12 @@ class Merger:
         if (Buried.SESSION, session.id) in self._buried:
             return None
         above = {message.id: message.parent_id for message in messages}
-        below: dict[str | None, list[MessageId]] = {}
-        for message in messages:
-            below.setdefault(message.parent_id, []).append(message.id)
+        below = _answers(messages)
         gone: set[str | None] = set()
-        reached = [message.id for message in messages if (Buried.MESSAGE, message.id) in self._buried]
+        reached = [message for message in messages if (Buried.MESSAGE, message.id) in self._buried]
         while reached:
-            gone.add(reached[-1])
-            reached += below.get(reached.pop(), [])
+            gone.add(reached[-1].id)
+            reached += below.get(reached.pop().id, ())
         if gone and len(gone) == len(messages):
             return None
         self.merged.erased += len(gone)
@@ -163,15 +173,23 @@ def _says_the_same(ours: Message, theirs: Message) -> bool:
     return ours.text == theirs.text or (unfinished and ours.text.startswith(theirs.text))
 
 
-def _copied(conversation: Conversation) -> Conversation:
-    """The same under other ids, always the same ones, so that a second import finds the copy."""
+def _copied(conversation: Conversation, whole: Conversation) -> Conversation:
+    """The same under other ids, made of what was said up to each message.
+
+    What says the same after the same has the same id each time, however much was said since: so a second import
+    finds the copy, and a tombstone what it stands for.
+
+    Args:
+        conversation: What is left of it.
+        whole: As it came, with what was erased.
+    """
     session, messages = conversation
-    said = msgspec.json.encode([(m.id, m.parent_id, m.role, m.text) for m in messages])
-    session_id = SessionId(derived_id(10, "copy", session.id, hashlib.sha256(said).hexdigest()))
-    ids = {message.id: MessageId(derived_id(16, session_id, message.id)) for message in messages}
-    head = ids.get(session.head) if session.head else None
+    said = _said(whole)
+    begun = said[whole.messages[0].id] if whole.messages else ""
+    session_id = SessionId(derived_id(10, "copy", session.id, begun))
+    ids = {message.id: MessageId(derived_id(16, session_id, said[message.id])) for message in messages}
     return Conversation(
-        msgspec.structs.replace(session, id=session_id, head=head),
+        msgspec.structs.replace(session, id=session_id, head=ids.get(session.head) if session.head else None),
         [
             msgspec.structs.replace(
                 message,
@@ -182,3 +200,24 @@ def _copied(conversation: Conversation) -> Conversation:
             for message in messages
         ],
     )
+
+
+def _said(conversation: Conversation) -> dict[str | None, str]:
+    """Of each message, a digest of what was said up to it."""
+    below = _answers(conversation.messages)
+    said: dict[str | None, str] = {None: ""}
+    reached = list(below.get(None, ()))
+    while reached:
+        message = reached.pop()
+        path = [said[message.parent_id], message.id, message.role, message.text]
+        said[message.id] = hashlib.sha256(msgspec.json.encode(path)).hexdigest()
+        reached += below.get(message.id, ())
+    return said
+
+
+def _answers(messages: Iterable[Message]) -> dict[str | None, list[Message]]:
+    """The messages by what they answer."""
+    found: dict[str | None, list[Message]] = {}
+    for message in messages:
+        found.setdefault(message.parent_id, []).append(message)
+    return found

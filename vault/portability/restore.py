@@ -57,7 +57,7 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
                 action=Action.RESTORE,
                 purpose="adding what a backup holds",
                 data_class=DataClass.HIGHLY_SENSITIVE,
-                description=f"{merged.added + merged.copied:,} conversations, {merged.messages:,} messages",
+                description=f"{merged.added:,} conversations, {merged.messages:,} messages",
                 sensitive=True,
             )
             vault.log.record(connection, entry)

@@ -20,6 +20,7 @@ from vault.errors import ImportRefused, VersionTooNew
 from vault.home import Home
 from vault.inventory import TABLES
 from vault.log.entries import Action
+from vault.messages import Session
 from vault.portability import imports, sources
 from vault.portability.export import export, tables_in_exports
 from vault.portability.imports import import_path
@@ -160,6 +161,67 @@ def test_what_was_erased_here_stays_away(furnished: Vault, exported: Path) -> No
     assert import_path(furnished, exported).merged == Merged(erased=2)
     assert furnished.conversations.sessions() == []
     assert furnished.conversations.search("question") == []
+
+
+def reworded(text: str, *, and_then: str = "") -> dict[str, Any]:
+    """A conversation that always has the same id, whatever is said in it."""
+    mapping = {"q": node("user", text), "a": node("assistant", f"{text} answered", parent="q")}
+    if and_then:
+        mapping["more"] = node("user", and_then, parent="a")
+    return conversation(mapping, conversation_id="the same", title=text)
+
+
+def copy_in(vault: Vault) -> Session:
+    """The conversation that got other ids, because those of the one before were taken."""
+    return next(s for s in vault.conversations.sessions() if s.title == "second")
+
+
+@pytest.fixture
+def doubled(other: Vault, tmp_path: Path) -> Path:
+    """What was imported last into a vault that holds two conversations of one foreign id."""
+    import_path(other, as_file(tmp_path, reworded("first")))
+    assert import_path(other, as_file(tmp_path, reworded("second"))).merged.copied == 1
+    return tmp_path / "conversations.json"
+
+
+def test_an_erased_copy_stays_away_also_once_more_was_said_in_it(
+    other: Vault, doubled: Path, tmp_path: Path
+) -> None:
+    other.erasure.carry_out(other.erasure.of_sessions([copy_in(other)]))
+    assert import_path(other, doubled).merged == Merged(erased=1)
+    grown = as_file(tmp_path, reworded("second", and_then="third"))
+    assert import_path(other, grown).merged == Merged(erased=1)
+    assert set(texts(other)) == {"first"}
+
+
+def test_an_erased_message_of_a_copy_stays_away_also_once_more_was_said(
+    other: Vault, doubled: Path, tmp_path: Path
+) -> None:
+    answer = other.conversations.path(copy_in(other).id)[-1]
+    other.erasure.carry_out(other.erasure.of_message(answer.id))
+    for path in (doubled, as_file(tmp_path, reworded("second", and_then="third"))):
+        assert import_path(other, path).merged.messages == 0
+        assert texts(other)["second"] == [("user", "second")]
+
+
+def test_an_erased_copy_doesnt_come_back_under_the_ids_of_the_conversation_that_made_it_one(
+    other: Vault, doubled: Path
+) -> None:
+    (first,) = (s for s in other.conversations.sessions() if s.title == "first")
+    other.erasure.carry_out(other.erasure.of_sessions([copy_in(other)]))
+    other.conversations.delete(first.id)
+    assert import_path(other, doubled).merged == Merged(erased=1)
+    assert texts(other) == {}
+
+
+def test_a_copy_that_went_on_is_joined(other: Vault, doubled: Path, tmp_path: Path) -> None:
+    grown = as_file(tmp_path, reworded("second", and_then="third"))
+    assert import_path(other, grown).merged == Merged(extended=1, messages=1)
+    assert [message.text for message in other.conversations.path(copy_in(other).id)] == [
+        "second",
+        "second answered",
+        "third",
+    ]
 
 
 def test_what_was_erased_elsewhere_but_is_here_stays_and_gets_no_tombstone(
