@@ -185,6 +185,17 @@ def test_an_erased_first_message_leaves_no_words_in_the_title(vault: Vault, titl
     assert CANARY not in dump(vault)
 
 
+def test_an_erased_first_message_leaves_no_words_in_the_title_of_a_fork_of_a_fork(vault: Vault) -> None:
+    words = f"{CANARY} (fork) words (fork)"
+    session = vault.conversations.start(words, "")
+    exchange(vault, session, None, words)
+    for title in (f"{words} (fork)", f"{words} (fork) (fork)"):
+        session = vault.conversations.fork(session.id, None, title)
+    vault.conversations.append(session.id, None, "user", "edited words")
+    erase(vault, vault.erasure.of_message(vault.conversations.tree(session.id)[0].id))
+    assert vault.conversations.find(session.id).title == "edited words"
+
+
 def test_what_was_answered_in_the_meantime_goes_too(vault: Vault) -> None:
     session = vault.conversations.start("talk", "")
     _, answer = exchange(vault, session, None, "first")
