@@ -1,7 +1,7 @@
 """Adding what came from elsewhere to what is here: nothing that is here is changed, nothing erased comes back."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Merged(msgspec.Struct):
         erased: Conversations and messages that were erased here on purpose, and stay away.
         messages: Messages that were added.
         models: Registrations of models that were added.
+        buried: What was erased where it came from, and is to stay away from here too.
     """
 
     added: int = 0
@@ -35,6 +36,7 @@ class Merged(msgspec.Struct):
     erased: int = 0
     messages: int = 0
     models: int = 0
+    buried: int = 0
 
 
 class Merger:
@@ -43,14 +45,18 @@ class Merger:
     Args:
         connection: In a transaction that writes.
         fields: Of the vault.
+        believed: Whether what was erased there is to stay away here too, though something is here already. Whoever
+            writes tombstones decides what a backup can't bring back.
 
     Attributes:
+        untouched: Whether nothing was here when this began, nor had been erased.
         merged: What was done so far.
     """
 
-    def __init__(self, connection: Connection, fields: FieldCipher) -> None:
+    def __init__(self, connection: Connection, fields: FieldCipher, *, believed: bool = True) -> None:
         self._connection = connection
         self._fields = fields
+        self._believed = believed
         self._trees = Trees(connection, fields)
         self._buried = {(row[0], row[1]) for row in connection.execute("SELECT kind, id FROM tombstones")}
         self.untouched = not self._buried and not self._trees.ids()
@@ -89,10 +95,12 @@ class Merger:
 
     def add_keyed(self, table: str, rows: Iterable[Mapping[str, Field]]) -> None:
         """Add the rows of a table whose keys aren't there yet."""
+        if table == "tombstones":
+            rows = self._absent(rows) if self.untouched or self._believed else ()
         target = Rows(self._connection, table, self._fields)
-        for row in rows:
-            if (table != "tombstones" or not self._is_here(row)) and target.add(row):
-                self.merged.models += table == "models"
+        added = sum(target.add(row) for row in rows)
+        self.merged.models += added * (table == "models")
+        self.merged.buried += added * (table == "tombstones")
 
     def _without_erased(self, conversation: Conversation) -> Conversation | None:
         """It without what was erased here, and all that was said after that; `None` when nothing is left."""
@@ -155,15 +163,19 @@ class Merger:
             updated = max(here.session.updated_ms, session.updated_ms)
             self._trees.set_head(session.id, session.head, updated)
 
-    def _is_here(self, tombstone: Mapping[str, Field]) -> bool:
-        """Whether what was erased elsewhere is here: it stays, so it must have no tombstone."""
-        kind, buried = tombstone["kind"], str(tombstone["id"])
-        if kind == Buried.ATTACHMENT:
-            files = self._connection.execute("SELECT message_id, name FROM attachments")
-            return any(attachment_id(message_id, name) == buried for message_id, name in files)
-        if kind == Buried.MESSAGE:
-            return self._trees.holds_message(buried)
-        return kind == Buried.SESSION and self._trees.get(buried) is not None
+    def _absent(self, tombstones: Iterable[Mapping[str, Field]]) -> Iterator[Mapping[str, Field]]:
+        """Those of what isn't here: what was erased elsewhere and is here stays, so it must have no tombstone."""
+        files = self._connection.execute("SELECT message_id, name FROM attachments")
+        attached = {attachment_id(message_id, name) for message_id, name in files}
+        for tombstone in tombstones:
+            kind, buried = tombstone["kind"], str(tombstone["id"])
+            here = (
+                (kind == Buried.ATTACHMENT and buried in attached)
+                or (kind == Buried.MESSAGE and self._trees.holds_message(buried))
+                or (kind == Buried.SESSION and self._trees.get(buried) is not None)
+            )
+            if not here:
+                yield tombstone
 
 
 def _says_the_same(ours: Message, theirs: Message) -> bool:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.vault.portability.conftest import files_of, rows_of
+from tests.vault.portability.test_backup import KEY
 from tests.vault.portability.test_chatgpt import TREE, conversation, node
 from vault.errors import ImportRefused, VersionTooNew
 from vault.home import Home
@@ -22,12 +23,15 @@ from vault.inventory import TABLES
 from vault.log.entries import Action
 from vault.messages import Session
 from vault.portability import imports, sources
+from vault.portability.backup import back_up
 from vault.portability.export import export, tables_in_exports
 from vault.portability.imports import import_path
 from vault.portability.manifest import MANIFEST, table_file
 from vault.portability.merge import Merged
+from vault.portability.restore import merge_backup
 from vault.portability.staging import tables_that_merge
 from vault.store import Vault
+from vault.tombstones import Buried
 
 OF_ONE_DEVICE = {"log_entries", "log_state", "retention", "notifications", "egress_days"}
 
@@ -72,7 +76,7 @@ def test_a_round_trip_through_a_fresh_vault_gives_the_same_bytes_again(
     furnished: Vault, exported: Path, other: Vault, tmp_path: Path
 ) -> None:
     merged = import_path(other, exported).merged
-    assert merged == Merged(added=2, messages=3, models=1)
+    assert merged == Merged(added=2, messages=3, models=1, buried=1)
     export(other, tmp_path / "again")
     before, after = files_of(exported), files_of(tmp_path / "again")
     differing = {name for name in before | after if before.get(name) != after.get(name)}
@@ -234,6 +238,21 @@ def test_what_was_erased_elsewhere_but_is_here_stays_and_gets_no_tombstone(
     import_path(furnished, tmp_path / "erased")
     assert furnished.conversations.find(session.id).head
     assert session.id.encode() not in b"".join(rows_of(furnished, "tombstones")["tombstones"])
+
+
+def test_an_export_cant_keep_a_backup_from_bringing_back_what_is_ones_own(
+    furnished: Vault, exported: Path, other: Vault, tmp_path: Path
+) -> None:
+    mine = next(session for session in furnished.conversations.sessions() if session.head)
+    back_up(furnished, tmp_path / "mine.age", KEY)
+    other.conversations.start("something is here", "")
+    stone = {"kind": Buried.SESSION, "id": mine.id, "erased_ms": 1}
+    for table in ("sessions", "messages", "attachments", "generations"):
+        forge(exported, table, lambda _: b"")
+    forge(exported, "tombstones", lambda _: msgspec.json.encode(stone) + b"\n")
+    assert import_path(other, exported).merged == Merged(models=1)
+    assert merge_backup(other, tmp_path / "mine.age", KEY).erased == 0
+    assert other.conversations.find(mine.id).head
 
 
 def test_a_chatgpt_archive_a_folder_and_a_bare_file_give_the_same(tmp_path: Path) -> None:
