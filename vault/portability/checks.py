@@ -4,7 +4,8 @@ import re
 
 import msgspec
 
-from vault.sanitize import sanitize_line
+from vault.model_store import NAME
+from vault.settings import ModelSettings
 
 __all__ = ["YEAR_10000_MS", "means_something"]
 
@@ -14,6 +15,7 @@ YEAR_10000_MS = 253_402_300_800_000
 _IDS = {"session_id", "message_id", "parent_id", "head", "forked_from"}
 _WITH_IDS = {"sessions", "messages"}
 _ID = re.compile("[0-9A-Za-z_-]{1,64}")  # they are printed, and become part of file names
+_EMBEDDED = ModelSettings().default  # never registered: it comes with the program
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -35,7 +37,7 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
         case "models", "file", str():
             return value not in ("", ".", "..") and not set(value) & set("/\\\x00")
         case "models", "name", str():
-            return bool(value) and sanitize_line(value) == value
+            return NAME.fullmatch(value) is not None and value != _EMBEDDED
         case "models", "sha256", str():
             return _SHA256.fullmatch(value) is not None
     return True

@@ -399,6 +399,8 @@ def test_an_export_that_was_changed_or_cut_is_refused(other: Vault, exported: Pa
         ("sessions", b'"n":3', b'"n":2'),
         ("sessions", b'"n":3', b'"m":3'),
         ("models", b'"file":"tiny.gguf"', b'"file":"../vault/vault.db"'),
+        ("models", b'"file":"tiny.gguf"', b'"file":"another.gguf"'),
+        ("models", b'"name":"tiny"', b'"name":"smollm2-135m-instruct"'),
         ("tombstones", b"{", b"["),
     ],
 )
