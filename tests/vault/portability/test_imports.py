@@ -26,6 +26,7 @@ from vault.portability import imports, sources
 from vault.portability.backup import back_up
 from vault.portability.export import export, tables_in_exports
 from vault.portability.imports import import_path
+from vault.portability.json_array import MAX_VALUES
 from vault.portability.manifest import MANIFEST, table_file
 from vault.portability.merge import Merged
 from vault.portability.restore import merge_backup
@@ -424,6 +425,18 @@ def test_a_line_that_is_too_long_is_refused_before_it_is_parsed(
 ) -> None:
     monkeypatch.setattr(imports, "MAX_LINE", 100)
     assert "sessions.jsonl, line 1: it is cut off, or too long" in refusal(other, exported)
+
+
+def test_the_longest_message_that_can_be_imported_survives_an_export(other: Vault, tmp_path: Path) -> None:
+    half = (MAX_VALUES - 100) // 2
+    parts: list[object] = [{}] * half + ["\b"] * half  # each takes the most room once it is written
+    long = conversation({"q": node("user", *parts)})
+    import_path(other, as_file(tmp_path, long))
+    export(other, tmp_path / "out")
+    home = Home.locate({"CLAW_HOME": str(tmp_path / "home of the export")})
+    with Vault.create(home, PASSPHRASE, cost=CHEAP) as vault:
+        assert import_path(vault, tmp_path / "out").merged.messages == 1
+        assert texts(vault) == texts(other)
 
 
 def test_a_manifest_that_is_none_or_of_a_newer_version_is_refused(other: Vault, exported: Path) -> None:
