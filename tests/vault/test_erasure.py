@@ -86,14 +86,18 @@ def test_a_word_of_an_erased_conversation_is_in_no_table_no_index_and_no_page(va
     assert [hit.session_id for hit in vault.conversations.search("something")] == [other.id] * 2
 
 
-def test_no_word_stays_behind_between_the_pages_of_a_large_index(vault: Vault) -> None:
-    # FTS5 keeps the words at which its pages begin, also when they are gone and the pages are not.
+@pytest.mark.parametrize("more", [0, 2, 20, 21, 22, 23])
+def test_no_word_stays_behind_between_the_pages_of_a_large_index_or_in_pages_that_were_merged(
+    vault: Vault, more: int
+) -> None:
+    # FTS5 keeps the words at which its pages begin, also when they are gone and the pages are not. Where rows fill
+    # pages by other lengths, others are merged.
     kept, gone = vault.conversations.start("kept", ""), vault.conversations.start("gone", "")
 
     def fill(connection: Connection) -> None:
         for number in range(2000):
             words = [f"{number:05}{CANARY}{end}" for end in range(6)]
-            for session, text in ((gone, " ".join(words)), (kept, f"{number:05}")):
+            for session, text in ((gone, " ".join(words)), (kept, f"{number:05}{'k' * more}")):
                 connection.execute(
                     "INSERT INTO messages (id, session_id, role, text, status, created_ms) "
                     "VALUES (?, ?, 'user', ?, 'complete', 1)",
