@@ -1,7 +1,6 @@
 """`claw chat`: look through, and tidy, the conversations in the vault."""
 
 import argparse
-import datetime
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from cli.arguments import number_at_least
 from cli.console import Console, columns
 from cli.errors import UsageError
 from cli.working import Working
+from vault.clock import local_time
 from vault.sanitize import sanitize, sanitize_line
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _list(kept: "Conversations", arguments: argparse.Namespace, console: Console
 
 
 def _print_sessions(sessions: "list[Session]") -> None:
-    rows = [(s.id, _when(s.updated_ms), str(s.messages), sanitize(s.title)) for s in sessions]
+    rows = [(s.id, local_time(s.updated_ms), str(s.messages), sanitize(s.title)) for s in sessions]
     print(columns([("SESSION", "USED", "MESSAGES", "TITLE"), *rows]))
 
 
@@ -126,9 +126,8 @@ def _search(kept: "Conversations", arguments: argparse.Namespace, console: Conso
         print(msgspec.json.encode(hits).decode())
     elif hits:
         for hit in hits:
-            print(
-                f"{hit.session_id}  {_when(hit.created_ms)}  {hit.role}: {' '.join(sanitize(hit.snippet).split())}"
-            )
+            said = " ".join(sanitize(hit.snippet).split())
+            print(f"{hit.session_id}  {local_time(hit.created_ms)}  {hit.role}: {said}")
     else:
         console.say("No message holds these words.")
         if not arguments.archived and (
@@ -212,7 +211,7 @@ def _as_json(session: "Session", messages: "list[Message]") -> str:
 
 
 def _as_markdown(session: "Session", messages: "list[Message]") -> str:
-    parts = [f"# {sanitize(session.title)}", f"_{_when(session.created_ms)} · {session.id}_"]
+    parts = [f"# {sanitize(session.title)}", f"_{local_time(session.created_ms)} · {session.id}_"]
     if session.system_prompt:
         parts.append(f"> {sanitize(session.system_prompt)}".replace("\n", "\n> "))
     for message in messages:
@@ -225,10 +224,6 @@ def _as_markdown(session: "Session", messages: "list[Message]") -> str:
         parts.append(sanitize(message.text))
         parts += [f"_Attached: {sanitize(a.name)}, {len(a.text):,} characters_" for a in message.attachments]
     return "\n\n".join(parts)
-
-
-def _when(ms: int) -> str:
-    return datetime.datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M")
 
 
 def _private(path: str, flags: int) -> int:

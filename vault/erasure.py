@@ -242,12 +242,19 @@ def _with_figures(connection: Connection, plan: Plan) -> Plan:
 def _retitle(connection: Connection, session_id: str, parent_id: MessageId | None, text: str) -> None:
     """Take the words of an erased first message out of its conversation's title."""
     row = connection.execute("SELECT title FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    if parent_id is None and row and row[0].removesuffix(_FORK_SUFFIX) == sanitize_line(text, 60):
+    if parent_id is None and row and _unforked(row[0]) == _unforked(sanitize_line(text, 60)):
         first = connection.execute(
             "SELECT text FROM messages WHERE session_id = ? AND parent_id IS NULL ORDER BY n LIMIT 1", (session_id,)
         ).fetchone()
         title = sanitize_line(first[0], 60) if first else ""
         connection.execute("UPDATE sessions SET title = ? WHERE id = ?", (title or "Untitled", session_id))
+
+
+def _unforked(title: str) -> str:
+    """A title without what forks append to it: each once more, also a fork of a fork."""
+    while title.endswith(_FORK_SUFFIX):
+        title = title.removesuffix(_FORK_SUFFIX)
+    return title
 
 
 def _separators_tell(connection: Connection) -> bool:

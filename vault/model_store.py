@@ -1,11 +1,19 @@
 """What the vault knows of models: which weights a name stands for, and when they were last verified."""
 
+import re
+
 import msgspec
 
 from vault.database import Connection, Database
 from vault.errors import VaultError
 
-__all__ = ["FileCheck", "ModelRecord", "ModelStore"]
+__all__ = ["LONGEST_NAME", "NAME", "FileCheck", "ModelRecord", "ModelStore"]
+
+LONGEST_NAME = 80
+"""In characters."""
+
+NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_NAME - 1}}}", re.ASCII)
+"""What a model can be called: names that are safe as file names and easy to type."""
 
 
 class ModelRecord(msgspec.Struct, frozen=True):

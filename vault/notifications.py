@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from vault.clock import local_time
 from vault.database import Connection, Database
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RollbackAccepted",
     "SlotsChanged",
     "Unknown",
+    "read_event",
     "words",
 ]
 
@@ -186,7 +188,7 @@ def words(event: Event) -> str:
             return f"The ways into the vault were changed: {', '.join(changes)}."
         case ManyFailedUnlocks():
             return (
-                f"{event.count} attempts to open the vault failed since {_when(event.since_ms)}. "
+                f"{event.count} attempts to open the vault failed since {local_time(event.since_ms)}. "
                 "If that wasn't you, somebody tries keys on this machine."
             )
         case LargeExport():
@@ -202,21 +204,23 @@ def words(event: Event) -> str:
         case RollbackAccepted():
             return f"The vault was taken as it was found, though: {event.finding}"
         case Restored():
-            return f"The vault was restored from a backup made on {_when(event.made_ms)}."
+            return f"The vault was restored from a backup made on {local_time(event.made_ms)}."
         case Unknown():
             return f"Something happened that only a newer version can tell of: {event.name}."
 
 
-def _event(kind: str, details: str) -> Event:
+def read_event(details: str) -> Known | None:
+    """The event that was written down; `None` for one that this version doesn't know."""
     try:
-        event: Event = msgspec.json.decode(details, type=Known)
-        return event
-    except (msgspec.DecodeError, ValueError):
-        return Unknown(kind)
+        event: Known = msgspec.json.decode(details, type=Known)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return event
 
 
-def _when(ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(ms / 1000))
+def _event(kind: str, details: str) -> Event:
+    event = read_event(details)
+    return Unknown(kind) if event is None else event
 
 
 def _now_ms() -> int:

@@ -113,17 +113,14 @@ def files(home: Home) -> list[FileUse]:
 def traffic(database: Database) -> Traffic:
     """What left this device, and what came, so far as it passed the door."""
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    row = database.read(
-        lambda c: c.execute(
-            """
-            SELECT coalesce(sum(sent) FILTER (WHERE day = ?1), 0),
-                   coalesce(sum(received) FILTER (WHERE day = ?1), 0),
-                   coalesce(sum(sent), 0), coalesce(sum(received), 0) FROM egress_days
-            """,
-            (today,),
-        ).fetchone()
+    rows = database.read(lambda c: c.execute("SELECT day, sent, received FROM egress_days").fetchall())
+    # Added up here: SQLite's own sum fails where it doesn't fit into 64 bits.
+    return Traffic(
+        sent_today=sum(sent for day, sent, _ in rows if day == today),
+        received_today=sum(received for day, _, received in rows if day == today),
+        sent=sum(sent for _, sent, _ in rows),
+        received=sum(received for _, _, received in rows),
     )
-    return Traffic(*(row or (0, 0, 0, 0)))
 
 
 def _size(connection: Connection, name: str, table: Table) -> tuple[int, int]:

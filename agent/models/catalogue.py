@@ -61,8 +61,12 @@ class Catalogue:
         return self._folder.path
 
     def all(self) -> list[ModelRecord]:
-        """Every model: the embedded one first, then the registered ones by name."""
-        return [EMBEDDED, *(self._store.all() if self._store else [])]
+        """Every model: the embedded one first, then the registered ones by name.
+
+        The embedded one is what the program says that it is, whatever came into the vault under its name.
+        """
+        registered = self._store.all() if self._store else []
+        return [EMBEDDED, *(record for record in registered if record.name != EMBEDDED_NAME)]
 
     def get(self, name: str) -> ModelRecord:
         """One model.

@@ -4,11 +4,9 @@ import re
 
 from agent.errors import RequestRefused
 from agent.models.embedded import EMBEDDED_NAME
+from vault.model_store import LONGEST_NAME, NAME
 
 __all__ = ["checked_name", "name_from_file"]
-
-_MAX_LENGTH = 80
-_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{_MAX_LENGTH - 1}}}", re.ASCII)
 
 
 def name_from_file(file_name: str) -> str:
@@ -18,7 +16,7 @@ def name_from_file(file_name: str) -> str:
         RequestRefused: nothing of the file's name can be used, or the name is the embedded model's.
     """
     stem = re.sub(r"\.gguf$", "", file_name.lower())
-    name = re.sub(r"[^a-z0-9._-]+", "-", stem).lstrip("._-")[:_MAX_LENGTH].rstrip("._-")
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem).lstrip("._-")[:LONGEST_NAME].rstrip("._-")
     if not name:
         raise RequestRefused(
             "No name for the model can be made of the file's name.", hint="Give it one: --name NAME"
@@ -32,10 +30,10 @@ def checked_name(name: str) -> str:
     Raises:
         RequestRefused: it can't be a model's name, or is the embedded model's.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise RequestRefused(
             f"{name!r} can't be a model's name.",
-            hint=f"Use up to {_MAX_LENGTH} of the characters a-z 0-9 . _ -, beginning with a letter or digit.",
+            hint=f"Use up to {LONGEST_NAME} of the characters a-z 0-9 . _ -, beginning with a letter or digit.",
         )
     if name == EMBEDDED_NAME:
         raise RequestRefused(

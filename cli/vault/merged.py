@@ -38,6 +38,7 @@ def say_merged(
         (merged.models, _few(merged.models, "registration", "of models added")),
         (merged.known, _few(merged.known, "conversation", "here already")),
         (merged.erased, "erased here on purpose, staying away"),
+        (merged.buried, "erased there on purpose; merging a backup won't bring it back here"),
         (empty, _few(empty, "empty conversation", "left out")),
         *((count, f"left out: {reason}") for reason, count in sorted(skipped.items())),
     ]

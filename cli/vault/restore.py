@@ -25,8 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_passphrase_file(parser)
     parser.add_argument("--json", action="store_true")
     parser.epilog = (
-        "All of the backup is verified before anything is put in place. A vault made of it gets a passphrase of "
-        "its own, and the log of the device that was backed up. With --merge, what was erased since stays away."
+        "All that is put in place is verified before. A vault made of the backup gets a passphrase of its own, and "
+        "the log of the device that was backed up. With --merge, the vault keeps its own log, and what was erased "
+        "since stays away."
     )
 
 

@@ -1,12 +1,12 @@
 """`claw vault status`: where everything lies, how large it is, how strictly and how long it is kept, what left."""
 
 import argparse
-import time
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from cli.console import Console, columns, size
+from vault.clock import local_time
 from vault.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -177,10 +177,9 @@ def _short(path: str, report: _Report) -> str:
 
 
 def _inside_in_words(inside: _Inside) -> list[str]:
-    keys = time.strftime("%Y-%m-%d", time.localtime(inside.rotated_ms / 1000))
     lines = [
         ("opened by", inside.opened_by),
-        ("keys", f"made {keys}"),
+        ("keys", f"made {local_time(inside.rotated_ms, '%Y-%m-%d')}"),
         ("anchor", f"change {inside.anchor.state:,}, log entry {inside.anchor.log:,}" if inside.anchor else "none"),
         ("sent", f"{size(inside.sent_today)} today, {size(inside.sent)} ever"),
         ("received", f"{size(inside.received_today)} today, {size(inside.received)} ever"),

@@ -86,14 +86,18 @@ def test_a_word_of_an_erased_conversation_is_in_no_table_no_index_and_no_page(va
     assert [hit.session_id for hit in vault.conversations.search("something")] == [other.id] * 2
 
 
-def test_no_word_stays_behind_between_the_pages_of_a_large_index(vault: Vault) -> None:
-    # FTS5 keeps the words at which its pages begin, also when they are gone and the pages are not.
+@pytest.mark.parametrize("more", [0, 2, 20, 21, 22, 23])
+def test_no_word_stays_behind_between_the_pages_of_a_large_index_or_in_pages_that_were_merged(
+    vault: Vault, more: int
+) -> None:
+    # FTS5 keeps the words at which its pages begin, also when they are gone and the pages are not. Where rows fill
+    # pages by other lengths, others are merged.
     kept, gone = vault.conversations.start("kept", ""), vault.conversations.start("gone", "")
 
     def fill(connection: Connection) -> None:
         for number in range(2000):
             words = [f"{number:05}{CANARY}{end}" for end in range(6)]
-            for session, text in ((gone, " ".join(words)), (kept, f"{number:05}")):
+            for session, text in ((gone, " ".join(words)), (kept, f"{number:05}{'k' * more}")):
                 connection.execute(
                     "INSERT INTO messages (id, session_id, role, text, status, created_ms) "
                     "VALUES (?, ?, 'user', ?, 'complete', 1)",
@@ -183,6 +187,17 @@ def test_an_erased_first_message_leaves_no_words_in_the_title(vault: Vault, titl
     erase(vault, vault.erasure.of_message(first.id))
     assert titles(vault) == ["edited words" if CANARY in title else title]
     assert CANARY not in dump(vault)
+
+
+def test_an_erased_first_message_leaves_no_words_in_the_title_of_a_fork_of_a_fork(vault: Vault) -> None:
+    words = f"{CANARY} (fork) words (fork)"
+    session = vault.conversations.start(words, "")
+    exchange(vault, session, None, words)
+    for title in (f"{words} (fork)", f"{words} (fork) (fork)"):
+        session = vault.conversations.fork(session.id, None, title)
+    vault.conversations.append(session.id, None, "user", "edited words")
+    erase(vault, vault.erasure.of_message(vault.conversations.tree(session.id)[0].id))
+    assert vault.conversations.find(session.id).title == "edited words"
 
 
 def test_what_was_answered_in_the_meantime_goes_too(vault: Vault) -> None:

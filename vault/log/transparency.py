@@ -230,6 +230,14 @@ class TransparencyLog:
                 self._notify()
             raise
 
+    def verify_alone(self, connection: Connection) -> Verified:
+        """Recompute everything in a transaction, before anything is remembered of the log.
+
+        Raises:
+            LogDamaged: it names the first thing that is wrong.
+        """
+        return verify_rows(connection, lambda: self._verifier(connection))
+
     def export(self, out: Out) -> int:
         """Write the log out in the clear, for other tools to verify; to note that is the caller's.
 

@@ -97,7 +97,7 @@ class _Reader:
         nearest: dict[str, MessageId | None] = {}  # of each node, itself or the next above it that is kept
         times: dict[str, int] = {}
         messages: list[Message] = []
-        system: list[str] = []
+        system: dict[str, None] = {}  # each once, in order
         for key in self._in_order():
             node = self._nodes[key]
             above = self._parent(key)
@@ -107,7 +107,8 @@ class _Reader:
             if kept.skipped:
                 self._skipped[kept.skipped] += 1
             elif kept.role is None:
-                system += [kept.text] if kept.text and kept.text not in system else []
+                if kept.text:
+                    system[kept.text] = None
             else:
                 message_id = MessageId(_id(_MESSAGE, self._own_id, key))
                 messages.append(

@@ -1,10 +1,18 @@
 """What the values of foreign rows must mean, beyond their types: the rest of the program relies on it unasked."""
 
+import datetime
 import re
 
 import msgspec
 
-from vault.sanitize import sanitize_line
+from vault.log.checkpoint import SEED_BYTES
+from vault.log.transparency import SIGNING_KEY
+from vault.model_store import NAME
+from vault.notifications import read_event
+from vault.retention import MOST_DAYS, Retained
+from vault.sanitize import sanitize
+from vault.settings import ModelSettings
+from vault.tombstones import Buried
 
 __all__ = ["YEAR_10000_MS", "means_something"]
 
@@ -12,8 +20,10 @@ YEAR_10000_MS = 253_402_300_800_000
 """The first millisecond that a calendar of four digits can't name."""
 
 _IDS = {"session_id", "message_id", "parent_id", "head", "forked_from"}
-_WITH_IDS = {"sessions", "messages"}
+_WITH_IDS = {"sessions", "messages", "tombstones"}
 _ID = re.compile("[0-9A-Za-z_-]{1,64}")  # they are printed, and become part of file names
+_EMBEDDED = ModelSettings().default  # never registered: it comes with the program
+_MOST_A_DAY = 1 << 50  # bytes; ever so many days of it can be added up
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -22,7 +32,7 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
     if value is None:
         return True
     if column.endswith("_ms"):
-        return isinstance(value, int) and 0 <= value < YEAR_10000_MS
+        return _is_time(value)
     if column in _IDS or (column == "id" and table in _WITH_IDS):
         return isinstance(value, str) and _ID.fullmatch(value) is not None
     match table, column, value:
@@ -32,10 +42,28 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
             return _is_object(value)
         case "generations", "tokens", bytes():
             return len(value) % 4 == 0
+        case "secrets", "name", str():
+            return value == SIGNING_KEY
+        case "secrets", "value", bytes():
+            return len(value) == SEED_BYTES
+        case "log_entries", "sensitive", int():
+            return value in (0, 1)
+        case "retention", "kind", str():
+            return value in list(Retained)
+        case "retention", "days", int():
+            return 0 <= value <= MOST_DAYS
+        case "tombstones", "kind", str():
+            return value in list(Buried)
+        case "notifications", "details", str():
+            return _is_event(value)
+        case "egress_days", "day", str():
+            return _is_day(value)
+        case "egress_days", ("sent" | "received"), int():
+            return 0 <= value < _MOST_A_DAY
         case "models", "file", str():
             return value not in ("", ".", "..") and not set(value) & set("/\\\x00")
         case "models", "name", str():
-            return bool(value) and sanitize_line(value) == value
+            return NAME.fullmatch(value) is not None and value != _EMBEDDED
         case "models", "sha256", str():
             return _SHA256.fullmatch(value) is not None
     return True
@@ -55,3 +83,26 @@ def _is_object(text: str) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < YEAR_10000_MS
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _is_event(details: str) -> bool:
+    """Whether a notification can be told: of a known kind, its texts harmless, its times times."""
+    event = read_event(details)
+    if event is None:
+        return False
+    values = msgspec.structs.asdict(event)
+    texts = [text for value in values.values() for text in (value if isinstance(value, tuple) else (value,))]
+    return all(sanitize(text) == text for text in texts if isinstance(text, str)) and all(
+        _is_time(value) for name, value in values.items() if name.endswith("_ms")
+    )

@@ -94,7 +94,9 @@ def import_conversations(vault: "Vault", path: Path, *, progress: Progress | Non
 def import_export(vault: "Vault", folder: Path, *, progress: Progress | None = None) -> Imported:
     """Take in an export of ours; as `import_path` says.
 
-    Into a vault without conversations they come with their numbers, so that the next export is the same again.
+    Into a vault without conversations they come with their numbers, so that the next export is the same again. What
+    was erased there is remembered by such a vault alone: an export isn't sealed, so whoever had it in hand could
+    name what is somebody's own, and keep a backup from bringing it back.
     """
     steps = Steps(progress)
     database = vault.database
@@ -103,7 +105,7 @@ def import_export(vault: "Vault", folder: Path, *, progress: Progress | None = N
             staged.write(lambda connection: _Folder(folder, connection, staged, steps).read())
 
         def work(connection: Connection) -> Imported:
-            merger = Merger(connection, database.fields)
+            merger = Merger(connection, database.fields, believed=False)
             merge_staged(staged, merger, steps)
             _record(vault, connection, merger.merged)
             return Imported(merger.merged)
@@ -119,7 +121,7 @@ def _record(vault: "Vault", connection: Connection, merged: Merged) -> None:
         action=Action.IMPORT,
         purpose="taking in what was kept elsewhere",
         data_class=DataClass.HIGHLY_SENSITIVE,
-        description=f"{merged.added + merged.copied:,} conversations, {merged.messages:,} messages",
+        description=f"{merged.added:,} conversations, {merged.messages:,} messages",
         sensitive=True,
     )
     vault.log.record(connection, entry)

@@ -1,7 +1,7 @@
 """The objects of a JSON array, one at a time: a file of gigabytes takes no more memory than its largest element.
 
-Nothing is parsed here, only taken apart, with bounds on how long and how deeply nested an element may be, so that
-what parses the elements never meets one that exhausts it.
+Nothing is parsed here, only taken apart, with bounds on how long and how deeply nested an element may be and of how
+much it consists, so that what parses the elements never meets one that exhausts it. Every byte is looked at once.
 """
 
 import re
@@ -9,10 +9,14 @@ from collections.abc import Iterable, Iterator
 
 from vault.errors import ImportRefused
 
-__all__ = ["MAX_DEPTH", "MAX_ELEMENT", "elements"]
+__all__ = ["MAX_DEPTH", "MAX_ELEMENT", "MAX_VALUES", "elements"]
 
-MAX_ELEMENT = 64 * 2**20
-"""Longest element in bytes."""
+MAX_ELEMENT = 16 * 2**20
+"""Longest element in bytes: some three million words. A conversation of years comes to a few MiB."""
+
+MAX_VALUES = 2**20
+"""Most objects, lists and strings (names included) in an element. Three bytes may spell a value that takes a
+hundred in memory; where people talk, a value has more than the sixteen bytes that these bounds leave for each."""
 
 MAX_DEPTH = 100
 """Deepest nesting, the array itself included."""
@@ -44,6 +48,7 @@ class _Splitter:
         self._position = 0
         self._depth = 0
         self._start = -1
+        self._values = 0
         self._in_string = False
         self._found = 0
         self._ended = False
@@ -61,6 +66,7 @@ class _Splitter:
                 if self._depth == 1:
                     raise _no_array()
                 self._in_string = not self._in_string
+                self._count(self._in_string)
             elif token in b"{[":
                 self._open(token)
             else:
@@ -69,6 +75,7 @@ class _Splitter:
                     self._close_array(token)
                 elif self._depth == 1:
                     yield self._taken()
+        self._position = max(self._position, len(self._buffer))  # there is nothing more in what was looked at
         if len(self._buffer) - max(self._start, 0) > MAX_ELEMENT:
             raise ImportRefused(f"Element {self._found + 1} has more than {MAX_ELEMENT} bytes.")
 
@@ -97,9 +104,16 @@ class _Splitter:
             if token != b"{" or between != (b"," if self._found else b""):
                 raise _no_array()
             self._start = self._position - 1
+            self._values = 0
+        self._count(1)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ImportRefused(f"Element {self._found + 1} is nested more than {MAX_DEPTH} deep.")
+
+    def _count(self, values: int) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            raise ImportRefused(f"Element {self._found + 1} consists of more than {MAX_VALUES:,} values.")
 
     def _taken(self) -> bytes:
         element = bytes(self._buffer[self._start : self._position])

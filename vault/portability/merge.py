@@ -1,7 +1,7 @@
 """Adding what came from elsewhere to what is here: nothing that is here is changed, nothing erased comes back."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Merged(msgspec.Struct):
         erased: Conversations and messages that were erased here on purpose, and stay away.
         messages: Messages that were added.
         models: Registrations of models that were added.
+        buried: What was erased where it came from, and is to stay away from here too.
     """
 
     added: int = 0
@@ -35,6 +36,7 @@ class Merged(msgspec.Struct):
     erased: int = 0
     messages: int = 0
     models: int = 0
+    buried: int = 0
 
 
 class Merger:
@@ -43,14 +45,18 @@ class Merger:
     Args:
         connection: In a transaction that writes.
         fields: Of the vault.
+        believed: Whether what was erased there is to stay away here too, though something is here already. Whoever
+            writes tombstones decides what a backup can't bring back.
 
     Attributes:
+        untouched: Whether nothing was here when this began, nor had been erased.
         merged: What was done so far.
     """
 
-    def __init__(self, connection: Connection, fields: FieldCipher) -> None:
+    def __init__(self, connection: Connection, fields: FieldCipher, *, believed: bool = True) -> None:
         self._connection = connection
         self._fields = fields
+        self._believed = believed
         self._trees = Trees(connection, fields)
         self._buried = {(row[0], row[1]) for row in connection.execute("SELECT kind, id FROM tombstones")}
         self.untouched = not self._buried and not self._trees.ids()
@@ -64,23 +70,37 @@ class Merger:
         self.merged.messages += len(rows.messages)
 
     def add(self, conversation: Conversation) -> None:
-        """Add what is new of a conversation."""
+        """Add what is new of a conversation.
+
+        Where it can't have its own ids it becomes a copy under others, and what was erased of that copy stays away
+        as well: also later, when its own ids are free again.
+        """
         left = self._without_erased(conversation)
         if left is None:
             self.merged.erased += 1
-        elif self._fits(left):
+            return
+        fits = self._fits(left)
+        if fits and self._trees.get(left.session.id):
+            self._join(left)
+            return
+        copy = _copied(left, conversation)
+        kept = self._without_erased(copy)
+        if kept is None:
+            self.merged.erased += 1
+        elif fits and kept == copy:
             self._join(left)
         else:
-            copy = _copied(left)
-            self.merged.copied += self._trees.get(copy.session.id) is None
-            self._join(copy)
+            self.merged.copied += self._trees.get(kept.session.id) is None
+            self._join(kept)
 
     def add_keyed(self, table: str, rows: Iterable[Mapping[str, Field]]) -> None:
         """Add the rows of a table whose keys aren't there yet."""
+        if table == "tombstones":
+            rows = self._absent(rows) if self.untouched or self._believed else ()
         target = Rows(self._connection, table, self._fields)
-        for row in rows:
-            if (table != "tombstones" or not self._is_here(row)) and target.add(row):
-                self.merged.models += table == "models"
+        added = sum(target.add(row) for row in rows)
+        self.merged.models += added * (table == "models")
+        self.merged.buried += added * (table == "tombstones")
 
     def _without_erased(self, conversation: Conversation) -> Conversation | None:
         """It without what was erased here, and all that was said after that; `None` when nothing is left."""
@@ -88,14 +108,12 @@ class Merger:
         if (Buried.SESSION, session.id) in self._buried:
             return None
         above = {message.id: message.parent_id for message in messages}
-        below: dict[str | None, list[MessageId]] = {}
-        for message in messages:
-            below.setdefault(message.parent_id, []).append(message.id)
+        below = _answers(messages)
         gone: set[str | None] = set()
-        reached = [message.id for message in messages if (Buried.MESSAGE, message.id) in self._buried]
+        reached = [message for message in messages if (Buried.MESSAGE, message.id) in self._buried]
         while reached:
-            gone.add(reached[-1])
-            reached += below.get(reached.pop(), [])
+            gone.add(reached[-1].id)
+            reached += below.get(reached.pop().id, ())
         if gone and len(gone) == len(messages):
             return None
         self.merged.erased += len(gone)
@@ -145,15 +163,19 @@ class Merger:
             updated = max(here.session.updated_ms, session.updated_ms)
             self._trees.set_head(session.id, session.head, updated)
 
-    def _is_here(self, tombstone: Mapping[str, Field]) -> bool:
-        """Whether what was erased elsewhere is here: it stays, so it must have no tombstone."""
-        kind, buried = tombstone["kind"], str(tombstone["id"])
-        if kind == Buried.ATTACHMENT:
-            files = self._connection.execute("SELECT message_id, name FROM attachments")
-            return any(attachment_id(message_id, name) == buried for message_id, name in files)
-        if kind == Buried.MESSAGE:
-            return self._trees.holds_message(buried)
-        return kind == Buried.SESSION and self._trees.get(buried) is not None
+    def _absent(self, tombstones: Iterable[Mapping[str, Field]]) -> Iterator[Mapping[str, Field]]:
+        """Those of what isn't here: what was erased elsewhere and is here stays, so it must have no tombstone."""
+        files = self._connection.execute("SELECT message_id, name FROM attachments")
+        attached = {attachment_id(message_id, name) for message_id, name in files}
+        for tombstone in tombstones:
+            kind, buried = tombstone["kind"], str(tombstone["id"])
+            here = (
+                (kind == Buried.ATTACHMENT and buried in attached)
+                or (kind == Buried.MESSAGE and self._trees.holds_message(buried))
+                or (kind == Buried.SESSION and self._trees.get(buried) is not None)
+            )
+            if not here:
+                yield tombstone
 
 
 def _says_the_same(ours: Message, theirs: Message) -> bool:
@@ -163,15 +185,23 @@ def _says_the_same(ours: Message, theirs: Message) -> bool:
     return ours.text == theirs.text or (unfinished and ours.text.startswith(theirs.text))
 
 
-def _copied(conversation: Conversation) -> Conversation:
-    """The same under other ids, always the same ones, so that a second import finds the copy."""
+def _copied(conversation: Conversation, whole: Conversation) -> Conversation:
+    """The same under other ids, made of what was said up to each message.
+
+    What says the same after the same has the same id each time, however much was said since: so a second import
+    finds the copy, and a tombstone what it stands for.
+
+    Args:
+        conversation: What is left of it.
+        whole: As it came, with what was erased.
+    """
     session, messages = conversation
-    said = msgspec.json.encode([(m.id, m.parent_id, m.role, m.text) for m in messages])
-    session_id = SessionId(derived_id(10, "copy", session.id, hashlib.sha256(said).hexdigest()))
-    ids = {message.id: MessageId(derived_id(16, session_id, message.id)) for message in messages}
-    head = ids.get(session.head) if session.head else None
+    said = _said(whole)
+    begun = said[whole.messages[0].id] if whole.messages else ""
+    session_id = SessionId(derived_id(10, "copy", session.id, begun))
+    ids = {message.id: MessageId(derived_id(16, session_id, said[message.id])) for message in messages}
     return Conversation(
-        msgspec.structs.replace(session, id=session_id, head=head),
+        msgspec.structs.replace(session, id=session_id, head=ids.get(session.head) if session.head else None),
         [
             msgspec.structs.replace(
                 message,
@@ -182,3 +212,24 @@ def _copied(conversation: Conversation) -> Conversation:
             for message in messages
         ],
     )
+
+
+def _said(conversation: Conversation) -> dict[str | None, str]:
+    """Of each message, a digest of what was said up to it."""
+    below = _answers(conversation.messages)
+    said: dict[str | None, str] = {None: ""}
+    reached = list(below.get(None, ()))
+    while reached:
+        message = reached.pop()
+        path = [said[message.parent_id], message.id, message.role, message.text]
+        said[message.id] = hashlib.sha256(msgspec.json.encode(path)).hexdigest()
+        reached += below.get(message.id, ())
+    return said
+
+
+def _answers(messages: Iterable[Message]) -> dict[str | None, list[Message]]:
+    """The messages by what they answer."""
+    found: dict[str | None, list[Message]] = {}
+    for message in messages:
+        found.setdefault(message.parent_id, []).append(message)
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
-from vault.errors import BackupRefused, ImportRefused
+from vault.errors import BackupRefused, ImportRefused, LogDamaged
 from vault.portability.age import Opener
 from vault.portability.files import open_plain
 from vault.portability.merge import Merged, Merger
@@ -39,6 +39,9 @@ def fill_from_backup(
 def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress | None = None) -> Merged:
     """Add what a backup holds and the vault doesn't. What was erased since stays away.
 
+    The log of the device that was backed up isn't put in place, so it isn't verified: this is the way for whoever
+    has nothing but a backup of a vault whose log was damaged.
+
     Raises:
         WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
     """
@@ -47,7 +50,7 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
 
     database, steps = vault.database, Steps(progress)
     with staging_database(vault.home) as staged:
-        contents = read_backup(staged, file, opener, progress)
+        contents = read_backup(staged, file, opener, progress, with_log=False)
 
         def work(connection: Connection) -> Merged:
             merger = Merger(connection, database.fields)
@@ -57,7 +60,7 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
                 action=Action.RESTORE,
                 purpose="adding what a backup holds",
                 data_class=DataClass.HIGHLY_SENSITIVE,
-                description=f"{merged.added + merged.copied:,} conversations, {merged.messages:,} messages",
+                description=f"{merged.added:,} conversations, {merged.messages:,} messages",
                 sensitive=True,
             )
             vault.log.record(connection, entry)
@@ -68,8 +71,19 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
             return database.write(work)
 
 
-def read_backup(database: Database, file: Path, opener: Opener, progress: Progress | None = None) -> Contents:
+def read_backup(
+    database: Database, file: Path, opener: Opener, progress: Progress | None = None, *, with_log: bool = True
+) -> Contents:
     """Put everything that a backup holds into a database that nobody uses yet, and verify all of it.
+
+    A backup for a recipient's key can be written by anybody: what is in it is believed no more than an export.
+
+    Args:
+        database: It is filled.
+        file: The backup.
+        opener: Decrypts it.
+        progress: Told how far it is, from the database's thread.
+        with_log: Whether the transparency log has to verify too.
 
     Raises:
         WrongPassphrase: another passphrase opens it.
@@ -96,6 +110,8 @@ def read_backup(database: Database, file: Path, opener: Opener, progress: Progre
             verify_contents(connection)
         except ImportRefused as error:
             raise BackupRefused(f"The backup doesn't hold together. {error.message}") from None
+        if with_log:
+            _verify_log(database, connection)
         return contents
 
     with steps.end_with(database):
@@ -103,3 +119,15 @@ def read_backup(database: Database, file: Path, opener: Opener, progress: Progre
     if errors := database.integrity_errors():
         raise BackupRefused(f"What was restored can't be read back: {errors[0]}.", hint="Check the disk.")
     return contents
+
+
+def _verify_log(database: Database, connection: Connection) -> None:
+    from vault.log.transparency import TransparencyLog
+
+    try:
+        TransparencyLog(database).verify_alone(connection)
+    except LogDamaged as error:
+        raise BackupRefused(
+            f"The transparency log in the backup doesn't verify. {error.message}",
+            hint="Nothing was changed. `claw vault init`, then `claw vault restore --merge`, takes the rest of it.",
+        ) from None

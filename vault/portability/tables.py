@@ -23,13 +23,22 @@ from vault.portability.checks import means_something
 
 __all__ = ["MAX_LINE", "Field", "Rows"]
 
-MAX_LINE = 256 * 2**20
-"""Longest line in bytes; no row of ours comes near it."""
+MAX_LINE = 48 * 2**20
+"""Longest line in bytes. A file, or a question from a pipe, has 1 MiB (`agent.attachments`), a reply what a model's
+window holds, some MiB. The longest row there can be is a message that was imported: the 16 MiB of an element
+(`vault.portability.json_array`), and up to 29 bytes for each of its 2**20 values that is no text."""
 
 Field = SqlValue | HighlySensitive[bytes]
 """A value of a row; a sealed field is held opened."""
 
 _INT64 = 1 << 63
+
+
+class _Blob(msgspec.Struct, forbid_unknown_fields=True):
+    base64: str
+
+
+_Value = None | bool | int | float | str | _Blob
 
 
 class _Column(NamedTuple):
@@ -55,6 +64,9 @@ class Rows:
         self._fields = fields
         self._key = TABLES[table].key
         self._columns = _columns(connection, table)
+        # Typed, so that nothing is made of what is no row, however much of it a line holds.
+        fields_of_row = [(name, _Value | msgspec.UnsetType, msgspec.UNSET) for name in self._columns]
+        self._row = msgspec.json.Decoder(msgspec.defstruct(table, fields_of_row, forbid_unknown_fields=True))
 
     def count(self) -> int:
         """How many rows there are."""
@@ -96,11 +108,12 @@ class Rows:
             ImportRefused: it isn't one of this table.
         """
         try:
-            found = msgspec.json.decode(line, type=dict[str, object])
+            row = self._row.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise ImportRefused(f"{place}: that is no JSON object.") from None
-        if unknown := found.keys() - self._columns.keys():
-            raise ImportRefused(f"{place}: {self.table} has no column {min(unknown)[:40]!r}.")
+            raise ImportRefused(f"{place}: that is no row of {self.table}.") from None
+        found: dict[str, _Value] = {
+            name: value for name in self._columns if (value := getattr(row, name)) is not msgspec.UNSET
+        }
         for column in self._columns.values():
             if column.name not in found and not column.optional:
                 raise ImportRefused(f"{place}: the column {column.name} is missing.")
@@ -140,7 +153,7 @@ class Rows:
     def _place(self, row: Mapping[str, Field]) -> str:
         return "/".join(str(row[name]) for name in self._key)
 
-    def _read(self, column: _Column, found: object, place: str) -> Field:
+    def _read(self, column: _Column, found: _Value, place: str) -> Field:
         value = _value(column, found)
         if value is None and not (found is None and column.nullable):
             raise ImportRefused(f"{place}: {column.name} is no {'sealed field' if column.sealed else column.type}.")
@@ -171,7 +184,7 @@ def _written(value: Field) -> object:
     return value
 
 
-def _value(column: _Column, found: object) -> Field:
+def _value(column: _Column, found: _Value) -> Field:
     """What a JSON value stands for in a column; `None` when it is null, or can't stand there."""
     if column.sealed:
         data = found.encode() if isinstance(found, str) else _blob(found)
@@ -192,11 +205,10 @@ def _value(column: _Column, found: object) -> Field:
     return None
 
 
-def _blob(found: object) -> bytes | None:
-    match found:
-        case {"base64": str(text), **rest} if not rest:
-            try:
-                return base64.b64decode(text, validate=True)
-            except (binascii.Error, ValueError):
-                return None
-    return None
+def _blob(found: _Value) -> bytes | None:
+    if not isinstance(found, _Blob):
+        return None
+    try:
+        return base64.b64decode(found.base64, validate=True)
+    except (binascii.Error, ValueError):
+        return None

@@ -19,10 +19,11 @@ _ELSEWHERE = """
     SELECT count(*) FROM messages m JOIN messages p ON p.id = m.parent_id WHERE p.session_id != m.session_id
 """
 _HEAD_ELSEWHERE = "SELECT count(*) FROM sessions s JOIN messages m ON m.id = s.head WHERE m.session_id != s.id"
+_FILE_OF_ANOTHER = "SELECT count(*) FROM models WHERE file != name || '.gguf'"
 
 
 def verify_contents(connection: Connection) -> None:
-    """Check what the schema can't: references, that conversations are trees, and the search index.
+    """Check what the schema can't: references, trees, whose file a model has, and the search index.
 
     Args:
         connection: In a transaction that writes, after the last row.
@@ -37,6 +38,8 @@ def verify_contents(connection: Connection) -> None:
         raise ImportRefused("A conversation's messages answer one another in a circle.")
     if _number(connection, _ELSEWHERE) or _number(connection, _HEAD_ELSEWHERE):
         raise ImportRefused("A conversation goes on from a message of another one.")
+    if _number(connection, _FILE_OF_ANOTHER):  # which would go when this one is removed
+        raise ImportRefused("A model's registration names the file of another one.")
     try:
         connection.execute("INSERT INTO messages_text (messages_text, rank) VALUES ('integrity-check', 1)")
     except sqlcipher3.DatabaseError:

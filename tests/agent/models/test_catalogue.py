@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.errors import ModelError, ModelRefused, RequestRefused
@@ -63,6 +64,16 @@ def test_the_embedded_model_is_there_without_a_vault(home: Home) -> None:
         assert os.pread(model.descriptor, 4, 0) == b"GGUF"
         assert not os.get_inheritable(model.descriptor)
     assert not home.data.exists()
+
+
+def test_what_is_stored_under_the_embedded_models_name_changes_nothing_about_it(
+    catalogue: Catalogue, vault: Vault
+) -> None:
+    vault.models.add(msgspec.structs.replace(EMBEDDED, file="other.gguf", sha256="ab" * 32, bytes=10))
+    assert catalogue.all() == [EMBEDDED]
+    assert catalogue.get(EMBEDDED_NAME) == EMBEDDED
+    with catalogue.open_verified(EMBEDDED_NAME) as model:
+        assert model.record == EMBEDDED
 
 
 def test_a_closed_model_has_no_descriptor(home: Home) -> None:

@@ -105,6 +105,13 @@ def test_a_system_prompt_is_kept_as_such_and_once() -> None:
     assert kept(conversation(mapping)).session.system_prompt == "Be brief.\n\nBe kind."
 
 
+def test_many_notes_of_the_system_are_kept_once_each_and_in_order() -> None:
+    mapping = {str(i): node("system", f"note {i % 10_000}") for i in range(20_000)}
+    mapping["q"] = node("user", "?")
+    prompt = kept(conversation(mapping)).session.system_prompt
+    assert prompt.split("\n\n") == [f"note {i}" for i in range(10_000)]
+
+
 def test_tools_and_other_content_are_labelled_or_counted() -> None:
     hidden: dict[str, object] = {"is_visually_hidden_from_conversation": True}
     mapping = {

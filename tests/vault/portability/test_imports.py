@@ -15,18 +15,24 @@ from hypothesis import strategies as st
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.vault.portability.conftest import files_of, rows_of
+from tests.vault.portability.test_backup import KEY
 from tests.vault.portability.test_chatgpt import TREE, conversation, node
 from vault.errors import ImportRefused, VersionTooNew
 from vault.home import Home
 from vault.inventory import TABLES
 from vault.log.entries import Action
+from vault.messages import Session
 from vault.portability import imports, sources
+from vault.portability.backup import back_up
 from vault.portability.export import export, tables_in_exports
 from vault.portability.imports import import_path
+from vault.portability.json_array import MAX_VALUES
 from vault.portability.manifest import MANIFEST, table_file
 from vault.portability.merge import Merged
+from vault.portability.restore import merge_backup
 from vault.portability.staging import tables_that_merge
 from vault.store import Vault
+from vault.tombstones import Buried
 
 OF_ONE_DEVICE = {"log_entries", "log_state", "retention", "notifications", "egress_days"}
 
@@ -71,7 +77,7 @@ def test_a_round_trip_through_a_fresh_vault_gives_the_same_bytes_again(
     furnished: Vault, exported: Path, other: Vault, tmp_path: Path
 ) -> None:
     merged = import_path(other, exported).merged
-    assert merged == Merged(added=2, messages=3, models=1)
+    assert merged == Merged(added=2, messages=3, models=1, buried=1)
     export(other, tmp_path / "again")
     before, after = files_of(exported), files_of(tmp_path / "again")
     differing = {name for name in before | after if before.get(name) != after.get(name)}
@@ -162,6 +168,67 @@ def test_what_was_erased_here_stays_away(furnished: Vault, exported: Path) -> No
     assert furnished.conversations.search("question") == []
 
 
+def reworded(text: str, *, and_then: str = "") -> dict[str, Any]:
+    """A conversation that always has the same id, whatever is said in it."""
+    mapping = {"q": node("user", text), "a": node("assistant", f"{text} answered", parent="q")}
+    if and_then:
+        mapping["more"] = node("user", and_then, parent="a")
+    return conversation(mapping, conversation_id="the same", title=text)
+
+
+def copy_in(vault: Vault) -> Session:
+    """The conversation that got other ids, because those of the one before were taken."""
+    return next(s for s in vault.conversations.sessions() if s.title == "second")
+
+
+@pytest.fixture
+def doubled(other: Vault, tmp_path: Path) -> Path:
+    """What was imported last into a vault that holds two conversations of one foreign id."""
+    import_path(other, as_file(tmp_path, reworded("first")))
+    assert import_path(other, as_file(tmp_path, reworded("second"))).merged.copied == 1
+    return tmp_path / "conversations.json"
+
+
+def test_an_erased_copy_stays_away_also_once_more_was_said_in_it(
+    other: Vault, doubled: Path, tmp_path: Path
+) -> None:
+    other.erasure.carry_out(other.erasure.of_sessions([copy_in(other)]))
+    assert import_path(other, doubled).merged == Merged(erased=1)
+    grown = as_file(tmp_path, reworded("second", and_then="third"))
+    assert import_path(other, grown).merged == Merged(erased=1)
+    assert set(texts(other)) == {"first"}
+
+
+def test_an_erased_message_of_a_copy_stays_away_also_once_more_was_said(
+    other: Vault, doubled: Path, tmp_path: Path
+) -> None:
+    answer = other.conversations.path(copy_in(other).id)[-1]
+    other.erasure.carry_out(other.erasure.of_message(answer.id))
+    for path in (doubled, as_file(tmp_path, reworded("second", and_then="third"))):
+        assert import_path(other, path).merged.messages == 0
+        assert texts(other)["second"] == [("user", "second")]
+
+
+def test_an_erased_copy_doesnt_come_back_under_the_ids_of_the_conversation_that_made_it_one(
+    other: Vault, doubled: Path
+) -> None:
+    (first,) = (s for s in other.conversations.sessions() if s.title == "first")
+    other.erasure.carry_out(other.erasure.of_sessions([copy_in(other)]))
+    other.conversations.delete(first.id)
+    assert import_path(other, doubled).merged == Merged(erased=1)
+    assert texts(other) == {}
+
+
+def test_a_copy_that_went_on_is_joined(other: Vault, doubled: Path, tmp_path: Path) -> None:
+    grown = as_file(tmp_path, reworded("second", and_then="third"))
+    assert import_path(other, grown).merged == Merged(extended=1, messages=1)
+    assert [message.text for message in other.conversations.path(copy_in(other).id)] == [
+        "second",
+        "second answered",
+        "third",
+    ]
+
+
 def test_what_was_erased_elsewhere_but_is_here_stays_and_gets_no_tombstone(
     furnished: Vault, exported: Path, other: Vault, tmp_path: Path
 ) -> None:
@@ -172,6 +239,21 @@ def test_what_was_erased_elsewhere_but_is_here_stays_and_gets_no_tombstone(
     import_path(furnished, tmp_path / "erased")
     assert furnished.conversations.find(session.id).head
     assert session.id.encode() not in b"".join(rows_of(furnished, "tombstones")["tombstones"])
+
+
+def test_an_export_cant_keep_a_backup_from_bringing_back_what_is_ones_own(
+    furnished: Vault, exported: Path, other: Vault, tmp_path: Path
+) -> None:
+    mine = next(session for session in furnished.conversations.sessions() if session.head)
+    back_up(furnished, tmp_path / "mine.age", KEY)
+    other.conversations.start("something is here", "")
+    stone = {"kind": Buried.SESSION, "id": mine.id, "erased_ms": 1}
+    for table in ("sessions", "messages", "attachments", "generations"):
+        forge(exported, table, lambda _: b"")
+    forge(exported, "tombstones", lambda _: msgspec.json.encode(stone) + b"\n")
+    assert import_path(other, exported).merged == Merged(models=1)
+    assert merge_backup(other, tmp_path / "mine.age", KEY).erased == 0
+    assert other.conversations.find(mine.id).head
 
 
 def test_a_chatgpt_archive_a_folder_and_a_bare_file_give_the_same(tmp_path: Path) -> None:
@@ -318,6 +400,8 @@ def test_an_export_that_was_changed_or_cut_is_refused(other: Vault, exported: Pa
         ("sessions", b'"n":3', b'"n":2'),
         ("sessions", b'"n":3', b'"m":3'),
         ("models", b'"file":"tiny.gguf"', b'"file":"../vault/vault.db"'),
+        ("models", b'"file":"tiny.gguf"', b'"file":"another.gguf"'),
+        ("models", b'"name":"tiny"', b'"name":"smollm2-135m-instruct"'),
         ("tombstones", b"{", b"["),
     ],
 )
@@ -341,6 +425,18 @@ def test_a_line_that_is_too_long_is_refused_before_it_is_parsed(
 ) -> None:
     monkeypatch.setattr(imports, "MAX_LINE", 100)
     assert "sessions.jsonl, line 1: it is cut off, or too long" in refusal(other, exported)
+
+
+def test_the_longest_message_that_can_be_imported_survives_an_export(other: Vault, tmp_path: Path) -> None:
+    half = (MAX_VALUES - 100) // 2
+    parts: list[object] = [{}] * half + ["\b"] * half  # each takes the most room once it is written
+    long = conversation({"q": node("user", *parts)})
+    import_path(other, as_file(tmp_path, long))
+    export(other, tmp_path / "out")
+    home = Home.locate({"CLAW_HOME": str(tmp_path / "home of the export")})
+    with Vault.create(home, PASSPHRASE, cost=CHEAP) as vault:
+        assert import_path(vault, tmp_path / "out").merged.messages == 1
+        assert texts(vault) == texts(other)
 
 
 def test_a_manifest_that_is_none_or_of_a_newer_version_is_refused(other: Vault, exported: Path) -> None:

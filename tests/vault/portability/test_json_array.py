@@ -1,6 +1,7 @@
 """The elements of an array, however its file is cut into pieces, and nothing that would exhaust a parser."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -101,6 +102,41 @@ def test_an_element_that_is_too_long_is_refused_before_memory_is_taken_for_it(
     for blanks in (b" ", b"\n"):
         with pytest.raises(ImportRefused):
             list(elements([b"[", *([blanks * 100] * 20), b"]"]))
+
+
+class Counting:
+    """Searches, and counts the bytes that it was given to look at."""
+
+    def __init__(self, pattern: "re.Pattern[bytes]") -> None:
+        self._pattern = pattern
+        self.looked = 0
+
+    def search(self, data: bytearray, position: int) -> "re.Match[bytes] | None":
+        found = self._pattern.search(data, position)
+        self.looked += (found.end() if found else len(data)) - position
+        return found
+
+
+def test_every_byte_is_looked_at_once_however_small_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, outside = Counting(json_array._INSIDE), Counting(json_array._OUTSIDE)
+    monkeypatch.setattr(json_array, "_INSIDE", inside)
+    monkeypatch.setattr(json_array, "_OUTSIDE", outside)
+    data = b'[{"a":"' + b"x" * 5000 + b'\\"", "b": ' + b"1" * 5000 + b"}" + b" " * 5000 + b"]"
+    for size in (1, 7, 100_000):
+        inside.looked = outside.looked = 0
+        assert len(list(elements(cut(data, size)))) == 1
+        assert inside.looked + outside.looked <= len(data)
+
+
+def test_an_element_of_too_many_values_is_refused_before_anything_is_made_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_array, "MAX_VALUES", 10)
+    fitting = b'{"a":[{},{},{},[],"b","c","d"]}'
+    assert len(list(elements([b"[", fitting, b",", fitting, b"]"]))) == 2
+    for more in (b"[]", b"{}", b'"e"'):
+        with pytest.raises(ImportRefused, match="more than 10 values"):
+            list(elements([b'[{"a":[{},{},{},[],"b","c","d",' + more + b"]}]"]))
 
 
 @settings(max_examples=500, deadline=None)

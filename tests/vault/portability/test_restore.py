@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from vault.portability.merge import Merged
 from vault.portability.restore import merge_backup
 from vault.portability.staging import tables_that_merge
 from vault.store import Vault
+from vault.survey import traffic
 
 
 @pytest.fixture
@@ -112,6 +114,131 @@ def test_a_vault_with_the_same_keys_goes_on_with_the_log(furnished: Vault, backu
         again = vault.log.verify()
     assert again.origin == verified.origin
     assert again.head.size == verified.head.size
+
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def remake(file: Path, change: Callable[[Tables], object]) -> None:
+    """Make a backup whose rows were changed, with an end that fits them: as anybody can for a recipient's key."""
+    tables: Tables = {}
+    first, *lines = plaintext(file).splitlines()
+    for line in map(msgspec.json.decode, lines[:-1]):
+        if isinstance(line, list):
+            rows = tables.setdefault(line[1], [])
+        else:
+            rows.append(line)
+    change(tables)
+    written, ends = [first + b"\n"], {}
+    for name, changed in tables.items():
+        tally = Tally()
+        written.append(msgspec.json.encode(["table", name]) + b"\n")
+        for row in changed:
+            written.append(msgspec.json.encode(row) + b"\n")
+            tally.add(written[-1])
+        ends[name] = tally.digest
+    written.append(msgspec.json.encode(["end", ends]) + b"\n")
+    with file.open("wb") as out:
+        KEY.seal(iter(written), out)
+
+
+def clear_frontier(tables: Tables) -> None:
+    tables["log_state"][0]["frontier"] = {"base64": ""}
+
+
+def change_body(tables: Tables) -> None:
+    tables["log_entries"][0]["body"] = {"base64": "AAAA"}
+
+
+def forget_key(tables: Tables) -> None:
+    tables["secrets"].clear()
+
+
+def forget_entry(tables: Tables) -> None:
+    tables["log_entries"].pop()
+
+
+def other_key(tables: Tables) -> None:
+    tables["secrets"][0]["value"] = "x" * 32
+
+
+@pytest.mark.parametrize("change", [clear_frontier, change_body, forget_key, forget_entry, other_key])
+def test_a_log_that_doesnt_verify_isnt_put_in_place_and_the_rest_can_be_merged(
+    backup: Path, elsewhere: Home, other: Vault, change: Callable[[Tables], object], tmp_path: Path
+) -> None:
+    remake(backup, change)
+    fresh = Home.locate({"CLAW_HOME": str(tmp_path / "fresh")})
+    with pytest.raises(BackupRefused, match="log in the backup doesn't verify") as refused:
+        restored(fresh, backup)
+    assert "restore --merge" in refused.value.hint
+    assert not fresh.vault.exists()
+    assert merge_backup(other, backup, KEY).added == 2
+    assert other.log.verify()
+
+
+DETAILS = '{"kind":"%s",%s}'
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("secrets", {"name": "another-key", "value": "x" * 32}),
+        ("secrets", {"name": "device-signing-key", "value": "too short"}),
+        ("retention", {"kind": "sessions", "days": 36_501}),
+        ("retention", {"kind": "archived-sessions", "days": -10}),
+        ("retention", {"kind": "everything", "days": 1}),
+        ("tombstones", {"kind": "person", "id": "0123456789", "erased_ms": 1}),
+        ("tombstones", {"kind": "session", "id": "../..", "erased_ms": 1}),
+        ("egress_days", {"day": "2026-13-01", "sent": 1, "received": 1}),
+        ("egress_days", {"day": "20260101", "sent": 1, "received": 1}),
+        ("egress_days", {"day": "2026-01-01", "sent": -1, "received": 1}),
+        ("egress_days", {"day": "2026-01-01", "sent": 1, "received": 2**62}),
+        ("notifications", DETAILS % ("unheard-of", '"a":1')),
+        ("notifications", DETAILS % ("restored", '"made_ms":99999999999999999999')),
+        ("notifications", DETAILS % ("many-failed-unlocks", '"count":5,"since_ms":9000000000000000000')),
+        ("notifications", DETAILS % ("new-slot-used", '"slot":"\\u001b]52;c;AA\\u0007"')),
+        ("notifications", DETAILS % ("slots-changed", '"added":["\\u202e"]')),
+        ("notifications", "no JSON"),
+    ],
+)
+def test_bookkeeping_that_this_program_never_writes_is_refused(
+    backup: Path, elsewhere: Home, table: str, row: dict[str, Any] | str
+) -> None:
+    if isinstance(row, str):
+        row = {"n": 1, "at_ms": 1, "kind": "restored", "details": row, "seen_ms": None}
+
+    def change(tables: Tables) -> None:
+        tables[table] = [row]
+
+    remake(backup, change)
+    with pytest.raises(BackupRefused, match="never writes"):
+        restored(elsewhere, backup)
+    assert not elsewhere.vault.exists()
+
+
+def test_how_long_the_person_wanted_things_kept_is_restored_also_where_that_is_longer(
+    backup: Path, elsewhere: Home
+) -> None:
+    def loosen(tables: Tables) -> None:
+        tables["retention"] = [{"kind": "sensitive-log", "days": None}, {"kind": "sessions", "days": 36_500}]
+
+    remake(backup, loosen)
+    with restored(elsewhere, backup) as vault:
+        assert {rule.what: rule.days for rule in vault.retention.rules() if rule.loose} == {
+            "sensitive-log": None,
+            "sessions": 36_500,
+        }
+        vault.retention.run()
+
+
+def test_what_left_on_many_days_can_be_added_up(backup: Path, elsewhere: Home) -> None:
+    def change(tables: Tables) -> None:
+        most = {"sent": 2**50 - 1, "received": 2**50 - 1}
+        tables["egress_days"] = [{"day": f"{year}-01-01", **most} for year in range(1000, 9999)]
+
+    remake(backup, change)
+    with restored(elsewhere, backup) as vault:
+        assert traffic(vault.database).sent == 8999 * (2**50 - 1)
 
 
 def older(file: Path, change: Callable[[dict[str, object]], object]) -> None:

@@ -161,6 +161,11 @@ def test_a_row_without_a_number_gets_the_next(furnished: Vault) -> None:
         ("models", "file", ".."),
         ("models", "file", "a\\b"),
         ("models", "name", "\x1b]52;c;AA\x07"),
+        ("models", "name", ""),
+        ("models", "name", "../up"),
+        ("models", "name", "Of My Own"),
+        ("models", "name", "x" * 81),
+        ("models", "name", "smollm2-135m-instruct"),
         ("models", "sha256", "AB" * 32),
     ],
 )
