@@ -64,6 +64,7 @@ class Vault:
     ) -> None:
         self._mirror = mirror
         self._mirrored = mirrored
+        self._log: TransparencyLog | None = None
         self._remembering: threading.Thread | None = None
         self.home = home
         self.opened_by = opened_by
@@ -204,12 +205,14 @@ class Vault:
         vault.disk_full = full
         return vault
 
-    @cached_property
+    @property
     def log(self) -> "TransparencyLog":
         """The transparency log, loaded when first used."""
-        from vault.log.transparency import TransparencyLog
+        if self._log is None:
+            from vault.log.transparency import TransparencyLog
 
-        return TransparencyLog(self._database)
+            self._log = TransparencyLog(self._database)
+        return self._log
 
     @cached_property
     def retention(self) -> "Retention":
@@ -357,8 +360,8 @@ class Vault:
                 mirror.advance(newest)
 
     def _forget_signer(self) -> None:
-        if "log" in self.__dict__:  # it was used
-            self.log.forget()
+        if self._log is not None:
+            self._log.forget()
 
     def close(self) -> None:
         """Close the database, leave its newest state with the keychain, and wipe the key. Twice does nothing."""

@@ -55,7 +55,7 @@ def test_nothing_of_the_vault_is_left_and_what_is_not_of_it_stays(made: Home, ke
     assert (made.models / "weights.gguf").exists()
     assert (done.key_files, done.overwritten, done.in_use, done.keychain_left) == (2, True, False, ())
     assert len(done.keychain) == 2
-    assert done.files == 2
+    assert done.files == 3
     assert shreddable(made) is None
 
 
