@@ -8,8 +8,8 @@ cookies from the environment or from a server, follows a redirect only where the
 credential to the origin it was meant for and to no other.
 
 No other module of the device imports a network client, and none starts programs or hides what it imports but those
-that are listed with the reason; `tests/vault/test_egress_alone.py` walks the tree to make sure. The public names are
-loaded when first used.
+that are listed with the reason; `tests/vault/test_egress_alone.py` walks the tree to make sure. The public names
+are loaded when first used.
 """
 
 import importlib
