@@ -33,7 +33,7 @@ _GENERATION_COLUMNS = (
     "completion_tokens, load_s, prefill_s, decode_s, first_token_s, tokens"
 )
 _SHELVES = {False: "s.archived_ms IS NULL", True: "s.archived_ms IS NOT NULL", None: "TRUE"}
-_MESSAGE_COLUMNS = "id, session_id, parent_id, role, text, status, created_ms"
+_MESSAGE_COLUMNS = "id, session_id, parent_id, role, text, status, created_ms, source"
 
 
 class Conversations:
@@ -327,7 +327,7 @@ class Conversations:
 
     def _insert(self, connection: Connection, message: Message) -> None:
         connection.execute(
-            f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 message.id,
                 message.session_id,
@@ -336,6 +336,7 @@ class Conversations:
                 message.text,
                 message.status,
                 message.created_ms,
+                message.source,
             ),
         )
         _insert_attachments(connection, self._fields, message.id, message.attachments)
@@ -370,6 +371,7 @@ def _insert_generation(connection: Connection, message_id: MessageId, generation
 
 
 def _with_parts(connection: Connection, fields: FieldCipher, row: Row) -> Message:
+    *said, source = row
     message_id = row[0]
     attachments = connection.execute(
         "SELECT n, name, text FROM attachments WHERE message_id = ? ORDER BY n", (message_id,)
@@ -378,12 +380,13 @@ def _with_parts(connection: Connection, fields: FieldCipher, row: Row) -> Messag
         f"SELECT {_GENERATION_COLUMNS} FROM generations WHERE message_id = ?", (message_id,)
     ).fetchone()
     return Message(
-        *cast("tuple[MessageId, SessionId, MessageId | None, Role, str, Status, int]", row),
+        *cast("tuple[MessageId, SessionId, MessageId | None, Role, str, Status, int]", said),
         attachments=tuple(
             Attachment(name, fields.open("attachments", str(n), "text", sealed).reveal().decode())
             for n, name, sealed in attachments
         ),
         generation=_generation(generation) if generation else None,
+        source=source,
     )
 
 

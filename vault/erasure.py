@@ -7,6 +7,7 @@ to the tombstones. Destroying the whole vault is `vault.shred`.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     Attributes:
         sessions: Conversations that go as a whole.
-        messages: Messages that go from a conversation that stays, as `vault.deletion.below` gives them.
+        messages: Messages that go from conversations that stay.
+        roots: Those of them that the others were said after.
         files: Attachments that go from messages that stay.
         message_count: Of all messages that go.
         file_count: Of all attachments that go.
@@ -52,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     sessions: tuple[Session, ...] = ()
     messages: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     files: tuple[AttachedFile, ...] = ()
     message_count: int = 0
     file_count: int = 0
@@ -109,7 +112,9 @@ class Erasure:
         return self._database.read(lambda c: _of_message(c, message_id))
 
     def of_source(self, name: str) -> Plan:
-        """Erase conversations that were imported from a source, and attached files of this name.
+        """Erase all that was imported from a source, and attached files of this name.
+
+        That is conversations, and in others the messages that came from there, with what was said after them.
 
         Raises:
             NotFound: nothing came from there.
@@ -158,8 +163,7 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
     for session in plan.sessions:
         delete_session(connection, session.id)
         bury(connection, Buried.SESSION, session.id, now_ms)
-    if plan.messages:
-        root = plan.messages[-1]
+    for root in plan.roots:
         place = connection.execute(
             "SELECT session_id, parent_id, text FROM messages WHERE id = ?", (root,)
         ).fetchone()
@@ -187,12 +191,11 @@ def _of_message(connection: Connection, message_id: str) -> Plan:
     others = connection.execute("SELECT count(*) FROM messages WHERE session_id = ?", row).fetchone()
     if others and others[0] == len(gone):
         return _with_figures(connection, Plan(sessions=find_sessions(connection, "id = ?", row[0])))
-    return _with_figures(connection, Plan(messages=gone))
+    return _with_figures(connection, Plan(messages=gone, roots=(message_id,)))
 
 
 def _of_source(connection: Connection, name: str) -> Plan:
-    sessions = find_sessions(connection, "source = ?1 OR source = 'import:' || ?1", name) if name else ()
-    gone = {session.id for session in sessions}
+    plan = _imported_from(connection, name) if name else Plan()
     files = connection.execute(
         """
         SELECT a.n, a.message_id, a.name, m.session_id
@@ -200,13 +203,49 @@ def _of_source(connection: Connection, name: str) -> Plan:
         """,
         (name,),
     ).fetchall()
-    plan = Plan(sessions=sessions, files=tuple(AttachedFile(*row[:3]) for row in files if row[3] not in gone))
-    if not (plan.sessions or plan.files):
+    sessions, messages = {session.id for session in plan.sessions}, set(plan.messages)
+    staying = [AttachedFile(*row[:3]) for row in files if row[3] not in sessions and row[1] not in messages]
+    plan = msgspec.structs.replace(plan, files=tuple(staying))
+    if not (plan.sessions or plan.messages or plan.files):
         raise NotFound(
             f"Nothing came from {name!r}.",
             hint="A source is the name of an attached file, or of the file that conversations were imported from.",
         )
     return _with_figures(connection, plan)
+
+
+def _imported_from(connection: Connection, name: str) -> Plan:
+    """Conversations that came from a file, those that nothing else is left of, and what it added to others."""
+    reached = connection.execute(
+        """
+        WITH RECURSIVE gone (mid) AS (
+            SELECT m.id FROM messages m JOIN sessions s ON s.id = m.session_id
+            WHERE m.source IN (?1, 'import:' || ?1) AND s.source NOT IN (?1, 'import:' || ?1)
+            UNION
+            SELECT m.id FROM gone JOIN messages m ON m.parent_id = gone.mid
+        )
+        SELECT id, session_id, parent_id FROM messages WHERE id IN gone ORDER BY n
+        """,
+        (name,),
+    ).fetchall()
+    going = Counter(row[1] for row in reached)
+    sizes = connection.execute(
+        "SELECT session_id, count(*) FROM messages WHERE session_id IN (SELECT value FROM json_each(?)) GROUP BY 1",
+        (_json(list(going)),),
+    )
+    emptied = {session_id for session_id, count in sizes.fetchall() if going[session_id] == count}
+    rows = [row for row in reached if row[1] not in emptied]
+    messages = {row[0] for row in rows}
+    return Plan(
+        sessions=find_sessions(
+            connection,
+            "source IN (?1, 'import:' || ?1) OR id IN (SELECT value FROM json_each(?2))",
+            name,
+            _json(list(emptied)),
+        ),
+        messages=tuple(row[0] for row in rows),
+        roots=tuple(row[0] for row in rows if row[2] not in messages),
+    )
 
 
 def _with_figures(connection: Connection, plan: Plan) -> Plan:

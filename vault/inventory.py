@@ -71,7 +71,7 @@ TABLES: dict[str, Table] = {
     "messages": Table(
         Kind.CONVERSATIONS,
         ("n",),
-        _all(_MEDIUM, "n id session_id parent_id role text status created_ms"),
+        _all(_MEDIUM, "n id session_id parent_id role text status created_ms source"),
         erased_with="sessions",
     ),
     "attachments": Table(

@@ -73,6 +73,8 @@ class Message(msgspec.Struct, frozen=True):
     created_ms: int
     attachments: tuple[Attachment, ...] = ()
     generation: Generation | None = None
+    source: str | None = None
+    """Where it was imported from; `None` for what was said here."""
 
 
 class Hit(msgspec.Struct, frozen=True):

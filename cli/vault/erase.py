@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--item", metavar="MESSAGE", help="a message, by its id, and all that was said after it")
     what.add_argument("--session", metavar="SESSION", help="a conversation, by its id or title")
     what.add_argument(
-        "--source", metavar="NAME", help="attached files of this name, and conversations imported from a file of it"
+        "--source", metavar="NAME", help="attached files of this name, and what was imported from a file of it"
     )
     what.add_argument("--all", action="store_true", help="the whole vault; no passphrase is needed for that")
     parser.add_argument("--models", action="store_true", help="with --all: the weights too")
@@ -84,8 +84,12 @@ def _consequences(plan: "Plan") -> list[str]:
 
     held = Erased(messages=plan.message_count, files=plan.file_count)
     lines = []
-    if plan.sessions:
+    if plan.sessions and plan.messages:
+        lines.append(f"{_titles(plan.sessions)}, and what came from there into other conversations: {held}.")
+    elif plan.sessions:
         lines.append(f"{_titles(plan.sessions)}: {held}.")
+    elif len(plan.roots) > 1:
+        lines.append(f"{held}: what came from there, and what was said after it.")
     elif plan.messages:
         lines.append(f"{held}: the message, and what was said after it.")
     if plan.files:

@@ -166,7 +166,7 @@ def sing(path: str) -> None:
         note(kept, f"{CANARY} {n}")
         kept.write(
             lambda c, n=n: c.execute(  # type: ignore[misc]
-                "INSERT INTO messages VALUES (NULL, ?, ?, NULL, 'user', ?, 'complete', 1)",
+                "INSERT INTO messages VALUES (NULL, ?, ?, NULL, 'user', ?, 'complete', 1, NULL)",
                 (str(n), f"{CANARY} {n}", f"{CANARY} " * 500),
             )
         )

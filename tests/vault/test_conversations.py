@@ -335,7 +335,7 @@ def test_a_conversation_longer_than_sqlites_cascades_can_be_deleted(
 
 
 def lengthen(kept: Conversations, session: Session, database: Database) -> MessageId:
-    insert = "INSERT INTO messages VALUES (NULL, ?, ?, ?, 'user', 'word', 'complete', 1)"
+    insert = "INSERT INTO messages VALUES (NULL, ?, ?, ?, 'user', 'word', 'complete', 1, NULL)"
     parents = [None, *(f"m{n}" for n in range(2999))]
     database.write(lambda c: [c.execute(insert, (f"m{n}", session.id, parents[n])) for n in range(3000)])
     kept.set_head(session.id, MessageId("m2999"))

@@ -24,7 +24,9 @@ def test_a_row_without_its_parent_is_refused_in_our_own_words(path: Path) -> Non
     kept = Database.create(path, KEY)
     with pytest.raises(VaultError, match="FOREIGN KEY") as refused:
         kept.write(
-            lambda c: c.execute("INSERT INTO messages VALUES (1, 'm', 'nowhere', NULL, 'user', '', 'complete', 1)")
+            lambda c: c.execute(
+                "INSERT INTO messages VALUES (1, 'm', 'nowhere', NULL, 'user', '', 'complete', 1, NULL)"
+            )
         )
     assert isinstance(refused.value.__cause__, sqlcipher3.Error)
     kept.close()

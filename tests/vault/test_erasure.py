@@ -248,6 +248,64 @@ def test_a_source_takes_what_was_imported_from_it_and_files_of_that_name(vault: 
     assert [file.name for file in message.attachments] == ["rest.txt"]
 
 
+def added(vault: Vault, source: str, session: Session, after: Message | None, text: str) -> Message:
+    """A message that an import added to a conversation."""
+    message = vault.conversations.append(session.id, after.id if after else None, "user", text)
+    vault.database.write(
+        lambda c: c.execute("UPDATE messages SET source = ? WHERE id = ?", (source, message.id)).rowcount
+    )
+    return message
+
+
+def test_a_source_takes_what_it_added_to_other_conversations_with_what_was_said_after_it(vault: Vault) -> None:
+    talk = vault.conversations.start("talk", "")
+    _, answer = exchange(vault, talk, None, "said here")
+    first = added(vault, "import:late.json", talk, answer, f"{CANARY} one")
+    second = added(vault, "import:late.json", talk, first, f"{CANARY} two")
+    exchange(vault, talk, second, f"what of {CANARY}?", "file.txt", "late.json")
+    beside = added(vault, "import:late.json", talk, answer, f"{CANARY} beside")
+    added(vault, "import:other.json", talk, answer, "from another")
+    plan = vault.erasure.of_source("late.json")
+    assert (plan.sessions, plan.roots, plan.message_count, plan.file_count) == ((), (first.id, beside.id), 5, 2)
+    assert erase(vault, plan).erased == Erased(messages=5, files=2)
+    assert CANARY not in dump(vault)
+    assert [message.text for message in vault.conversations.tree(talk.id)] == [
+        "said here",
+        "you said: said here",
+        "from another",
+    ]
+
+
+def test_a_conversation_of_nothing_but_what_a_source_added_goes_as_a_whole(vault: Vault) -> None:
+    talk, other = vault.conversations.start(f"{CANARY} one", ""), vault.conversations.start("other", "")
+    exchange(vault, talk, added(vault, "import:late.json", talk, None, f"{CANARY} one"), "and then?")
+    exchange(vault, other, None, "said here")
+    plan = vault.erasure.of_source("late.json")
+    assert ([session.id for session in plan.sessions], plan.messages) == ([talk.id], ())
+    erase(vault, plan)
+    assert titles(vault) == ["other"]
+    assert CANARY not in dump(vault)
+
+
+def test_the_first_messages_that_a_source_added_leave_no_words_in_the_title(vault: Vault) -> None:
+    talk = vault.conversations.start(f"{CANARY} one", "")
+    added(vault, "import:late.json", talk, None, f"{CANARY} one")
+    added(vault, "import:late.json", talk, None, f"{CANARY} two")
+    exchange(vault, talk, None, "said here")
+    erase(vault, vault.erasure.of_source("late.json"))
+    assert titles(vault) == ["said here"]
+    assert CANARY not in dump(vault)
+
+
+def test_a_fork_of_what_was_imported_goes_with_its_source(vault: Vault) -> None:
+    talk = vault.conversations.start("talk", "")
+    _, answer = exchange(vault, talk, None, "said here")
+    vault.conversations.fork(talk.id, added(vault, "import:late.json", talk, answer, CANARY).id, "fork")
+    assert erase(vault, vault.erasure.of_source("late.json")).erased == Erased(messages=2)
+    assert titles(vault) == ["fork", "talk"]
+    assert CANARY not in dump(vault)
+
+
 @pytest.mark.parametrize("name", ["nowhere.txt", ""])
 def test_a_source_that_nothing_came_from_is_named(vault: Vault, name: str) -> None:
     exchange(vault, vault.conversations.start("own", ""), None, "words", "file.txt")

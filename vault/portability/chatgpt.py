@@ -121,6 +121,7 @@ class _Reader:
                         "complete",
                         times[key],
                         kept.attachments,
+                        source=self._source or None,
                     )
                 )
                 nearest[key] = message_id

@@ -128,6 +128,51 @@ def test_a_conversation_that_went_on_here_is_joined_not_doubled(
     assert furnished.conversations.find(session.id).head == mine.id
 
 
+def test_what_an_import_added_to_a_conversation_is_erased_with_its_source_and_stays_away(
+    other: Vault, tmp_path: Path
+) -> None:
+    import_path(other, as_file(tmp_path, reworded("first")))
+    later = tmp_path / "later.json"
+    later.write_text(json.dumps([reworded("first", and_then="a secret")]))
+    import_path(other, later)
+    (session,) = other.conversations.sessions()
+    assert [message.source for message in other.conversations.path(session.id)] == [
+        "import:conversations.json",
+        "import:conversations.json",
+        "import:later.json",
+    ]
+    other.erasure.carry_out(other.erasure.of_source("later.json"))
+    assert other.conversations.search("secret") == []
+    assert import_path(other, later).merged == Merged(known=1, erased=1)
+    assert len(other.conversations.tree(session.id)) == 2
+
+
+def test_where_messages_came_from_travels_with_them(other: Vault, tmp_path: Path) -> None:
+    import_path(other, as_file(tmp_path, reworded("first")))
+    export(other, tmp_path / "out")
+    back_up(other, tmp_path / "b.age", KEY)
+    taken: list[Callable[[Vault], object]] = [
+        lambda vault: import_path(vault, tmp_path / "out"),
+        lambda vault: merge_backup(vault, tmp_path / "b.age", KEY),
+    ]
+    for number, take in enumerate(taken):
+        home = Home.locate({"CLAW_HOME": str(tmp_path / f"home {number}")})
+        with Vault.create(home, PASSPHRASE, cost=CHEAP) as vault:
+            vault.conversations.start("something is here", "")
+            take(vault)
+            assert len(vault.erasure.of_source("conversations.json").sessions) == 1
+            hit = vault.conversations.search("answered")[0]
+            assert {m.source for m in vault.conversations.path(hit.session_id)} == {"import:conversations.json"}
+
+
+def test_an_export_of_before_messages_had_sources_is_taken(other: Vault, exported: Path) -> None:
+    forge(exported, "messages", lambda data: data.replace(b',"source":null', b""))
+    assert b"source" not in (exported / table_file("messages")).read_bytes()
+    manifest = json.loads((exported / MANIFEST).read_text())
+    (exported / MANIFEST).write_text(json.dumps({**manifest, "schema": 2}))
+    assert import_path(other, exported).merged.messages == 3
+
+
 def test_where_nobody_went_on_here_the_conversation_goes_on_where_it_went(other: Vault, tmp_path: Path) -> None:
     import_path(other, as_file(tmp_path, TREE))
     (session,) = other.conversations.sessions()

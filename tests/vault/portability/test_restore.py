@@ -106,6 +106,21 @@ def test_the_keys_of_a_restored_vault_are_its_own(furnished: Vault, backup: Path
     assert ids[0] != ids[1]
 
 
+def test_a_backup_of_before_messages_had_sources_is_restored_with_all_that_is_in_it(
+    furnished: Vault, backup: Path, elsewhere: Home
+) -> None:
+    before = rows_of(furnished, *tables_that_merge())
+
+    def forget(tables: Tables) -> None:
+        for row in tables["messages"]:
+            del row["source"]
+
+    remake(backup, forget, schema=2)
+    with restored(elsewhere, backup) as vault:
+        assert rows_of(vault, *tables_that_merge()) == before
+        assert vault.log.verify().head.size > 0
+
+
 def test_a_vault_with_the_same_keys_goes_on_with_the_log(furnished: Vault, backup: Path, elsewhere: Home) -> None:
     verified = furnished.log.verify()
     with restored(elsewhere, backup) as vault:
@@ -119,7 +134,7 @@ def test_a_vault_with_the_same_keys_goes_on_with_the_log(furnished: Vault, backu
 Tables = dict[str, list[dict[str, Any]]]
 
 
-def remake(file: Path, change: Callable[[Tables], object]) -> None:
+def remake(file: Path, change: Callable[[Tables], object], schema: int | None = None) -> None:
     """Make a backup whose rows were changed, with an end that fits them: as anybody can for a recipient's key."""
     tables: Tables = {}
     first, *lines = plaintext(file).splitlines()
@@ -129,7 +144,9 @@ def remake(file: Path, change: Callable[[Tables], object]) -> None:
         else:
             rows.append(line)
     change(tables)
-    written, ends = [first + b"\n"], {}
+    kind, about = msgspec.json.decode(first)
+    about["schema"] = schema or about["schema"]
+    written, ends = [msgspec.json.encode([kind, about]) + b"\n"], {}
     for name, changed in tables.items():
         tally = Tally()
         written.append(msgspec.json.encode(["table", name]) + b"\n")
@@ -269,7 +286,7 @@ def test_a_backup_of_an_older_schema_gets_the_defaults_of_what_came_later(
 ) -> None:
     def forget(row: dict[str, object]) -> None:
         row.pop("archived_ms", None)
-        if "title" in row:
+        if "title" in row or "parent_id" in row:
             del row["source"]
 
     older(backup, forget)
