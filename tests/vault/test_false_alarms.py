@@ -90,7 +90,7 @@ def test_a_database_ahead_of_its_anchor_stays_so_when_opening_it_fails(
     Database.create(path, KEY).close()
     with start_function(die_when_the_anchor_is_written, path, "kept", "") as writer:
         assert writer.wait() == -signal.SIGKILL
-    broken = [*migrations.migrations(), (3, "INSERT INTO nowhere VALUES (1);")]
+    broken = [*migrations.migrations(), (migrations.newest_version() + 1, "INSERT INTO nowhere VALUES (1);")]
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "migrations", lambda: broken)
         with pytest.raises(VaultError, match="nowhere"):
