@@ -47,6 +47,7 @@ class Table(NamedTuple):
         travels: Where the rows go.
         erased_with: The table whose deleted rows take these with them; empty when none does.
         merges: Whether rows of another vault may be added to them. Those that tell of one device alone don't mix.
+        since: The version of the schema that it came with: what was taken along before can't hold it.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Table(NamedTuple):
     travels: Travels = Travels.EVERYWHERE
     erased_with: str = ""
     merges: bool = True
+    since: int = 1
 
 
 def _all(data_class: DataClass, names: str) -> dict[str, DataClass]:
@@ -108,24 +110,27 @@ TABLES: dict[str, Table] = {
         travels=Travels.NOWHERE,
     ),
     "secrets": Table(
-        Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False
+        Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2
     ),
     "log_entries": Table(
-        Kind.LOG, ("seq",), _all(_MEDIUM, "seq at_ms sensitive commitment root salt body"), merges=False
+        Kind.LOG, ("seq",), _all(_MEDIUM, "seq at_ms sensitive commitment root salt body"), merges=False, since=2
     ),
-    "log_state": Table(Kind.LOG, ("only",), _all(_GENERAL, "only size frontier checkpoint"), merges=False),
-    "retention": Table(Kind.BOOKKEEPING, ("kind",), _all(_GENERAL, "kind days"), merges=False),
-    "tombstones": Table(Kind.BOOKKEEPING, ("kind", "id"), _all(_MEDIUM, "kind id erased_ms")),
-    "notifications": Table(Kind.NOTIFICATIONS, ("n",), _all(_MEDIUM, "n at_ms kind details seen_ms"), merges=False),
-    "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received"), merges=False),
+    "log_state": Table(Kind.LOG, ("only",), _all(_GENERAL, "only size frontier checkpoint"), merges=False, since=2),
+    "retention": Table(Kind.BOOKKEEPING, ("kind",), _all(_GENERAL, "kind days"), merges=False, since=2),
+    "tombstones": Table(Kind.BOOKKEEPING, ("kind", "id"), _all(_MEDIUM, "kind id erased_ms"), since=2),
+    "notifications": Table(
+        Kind.NOTIFICATIONS, ("n",), _all(_MEDIUM, "n at_ms kind details seen_ms"), merges=False, since=2
+    ),
+    "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received"), merges=False, since=2),
     "slots_seen": Table(
-        Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE
+        Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE, since=2
     ),
     "vault_state": Table(
         Kind.BOOKKEEPING,
         ("only",),
         _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms retained_ms slots_epoch before"),
         travels=Travels.NOWHERE,
+        since=2,
     ),
 }
 

@@ -1,11 +1,13 @@
 """The inventory names everything that the schema has, and what it says of it is so."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.fixtures.databases import decrypted
 from tests.fixtures.models import PASSPHRASE
+from vault import migrations
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.conversations import Conversations
@@ -57,6 +59,15 @@ def test_every_table_and_column_has_a_class_and_nothing_else_has(database: Datab
 def test_a_table_or_column_without_a_class_would_be_noticed(database: Database, statement: str) -> None:
     database.write(lambda c: c.execute(statement).fetchall())
     assert schema(database) != {name: [*table.columns] for name, table in TABLES.items()}
+
+
+def test_a_table_came_with_the_version_that_the_inventory_names() -> None:
+    known, seen = migrations.migrations(), set[str]()
+    for version in range(1, len(known) + 1):
+        before = "".join(script for _, script in known[:version])
+        came = {name for name in TABLES if re.search(rf"CREATE (VIRTUAL )?TABLE {name} ", before)} - seen
+        assert came == {name for name, table in TABLES.items() if table.since == version}
+        seen |= came
 
 
 def test_nothing_top_secret_has_a_column() -> None:

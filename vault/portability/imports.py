@@ -11,7 +11,6 @@ from vault.connection import Connection
 from vault.database import Database
 from vault.errors import ImportRefused
 from vault.inventory import TABLES
-from vault.migrations import newest_version
 from vault.portability.chatgpt import read_conversation
 from vault.portability.digests import Tally
 from vault.portability.files import open_plain
@@ -142,7 +141,7 @@ class _Folder:
         for table in tables_that_merge():
             if table_file(table) in manifest.files:
                 self._read_table(table, manifest)
-            elif manifest.schema == newest_version():
+            elif TABLES[table].since <= manifest.schema:
                 raise ImportRefused(f"{MANIFEST} doesn't name {table_file(table)}.")
         verify_contents(self._connection)
 

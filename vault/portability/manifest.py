@@ -1,6 +1,6 @@
 """What an export folder holds: `manifest.json`, without a time, so that equal vaults give equal folders."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     format: Literal["openclaw-core export"] = "openclaw-core export"
     version: int = _VERSION
     app: str
-    schema: int
+    schema: Annotated[int, msgspec.Meta(ge=1)]
     files: dict[str, Digest]
 
 

@@ -34,7 +34,7 @@ _VERSION = 1
 class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     app: str
-    schema: int
+    schema: Annotated[int, msgspec.Meta(ge=1)]
     made_ms: Annotated[int, msgspec.Meta(ge=0, lt=YEAR_10000_MS)]
 
 
@@ -119,7 +119,8 @@ class StreamReader:
         self._fields = fields
         self._pieces: list[bytes] = []
         self._length = 0
-        self._begun = self._ended = self._older = False
+        self._begun = self._ended = False
+        self._schema = 0
         self._made_ms = 0
         self._rows: Rows | None = None
         self._tally = Tally()
@@ -191,7 +192,7 @@ class StreamReader:
                 hint="Update OpenClaw Core. Nothing was changed.",
             )
         self._begun, self._made_ms = True, about.made_ms
-        self._older = about.schema < newest_version()
+        self._schema = about.schema
         self._connection.execute("PRAGMA defer_foreign_keys=ON")
         for name in reversed(tables_in_backups()):
             self._connection.execute(f"DELETE FROM {name}")
@@ -212,7 +213,7 @@ class StreamReader:
         self._end_table()
         if digests != self._digests:
             raise ImportRefused("The backup's rows aren't those that its end names.")
-        if not self._older and digests.keys() != set(tables_in_backups()):
+        if any(TABLES[name].since <= self._schema for name in set(tables_in_backups()) - digests.keys()):
             raise ImportRefused("The backup lacks a table.")
         self._ended = True
 

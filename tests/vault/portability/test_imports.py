@@ -165,6 +165,14 @@ def test_where_messages_came_from_travels_with_them(other: Vault, tmp_path: Path
             assert {m.source for m in vault.conversations.path(hit.session_id)} == {"import:conversations.json"}
 
 
+@pytest.mark.parametrize("schema", [0, 1, 2])
+def test_an_older_export_lacks_no_table_that_there_was_then(other: Vault, exported: Path, schema: int) -> None:
+    manifest = json.loads((exported / MANIFEST).read_text())
+    files = {name: digest for name, digest in manifest["files"].items() if name != table_file("messages")}
+    (exported / MANIFEST).write_text(json.dumps({**manifest, "files": files, "schema": schema}))
+    assert refusal(other, exported)
+
+
 def test_an_export_of_before_messages_had_sources_is_taken(other: Vault, exported: Path) -> None:
     forge(exported, "messages", lambda data: data.replace(b',"source":null', b""))
     assert b"source" not in (exported / table_file("messages")).read_bytes()

@@ -121,6 +121,16 @@ def test_a_backup_of_before_messages_had_sources_is_restored_with_all_that_is_in
         assert vault.log.verify().head.size > 0
 
 
+@pytest.mark.parametrize(("schema", "lacking"), [(0, "models"), (1, "messages"), (2, "tombstones")])
+def test_an_older_backup_lacks_no_table_that_there_was_then(
+    backup: Path, elsewhere: Home, schema: int, lacking: str
+) -> None:
+    remake(backup, lambda tables: tables.pop(lacking), schema)
+    with pytest.raises(BackupRefused):
+        restored(elsewhere, backup)
+    assert not elsewhere.vault.exists()
+
+
 def test_a_vault_with_the_same_keys_goes_on_with_the_log(furnished: Vault, backup: Path, elsewhere: Home) -> None:
     verified = furnished.log.verify()
     with restored(elsewhere, backup) as vault:
@@ -145,7 +155,7 @@ def remake(file: Path, change: Callable[[Tables], object], schema: int | None = 
             rows.append(line)
     change(tables)
     kind, about = msgspec.json.decode(first)
-    about["schema"] = schema or about["schema"]
+    about["schema"] = about["schema"] if schema is None else schema
     written, ends = [msgspec.json.encode([kind, about]) + b"\n"], {}
     for name, changed in tables.items():
         tally = Tally()
