@@ -18,7 +18,10 @@ _UPROOTED = """
 _ELSEWHERE = """
     SELECT count(*) FROM messages m JOIN messages p ON p.id = m.parent_id WHERE p.session_id != m.session_id
 """
-_HEAD_ELSEWHERE = "SELECT count(*) FROM sessions s JOIN messages m ON m.id = s.head WHERE m.session_id != s.id"
+_HEAD_ELSEWHERE = """
+    SELECT count(*) FROM sessions s LEFT JOIN messages m ON m.id = s.head
+    WHERE s.head IS NOT NULL AND m.session_id IS NOT s.id
+"""
 _FILE_OF_ANOTHER = "SELECT count(*) FROM models WHERE file != name || '.gguf'"
 
 
@@ -37,7 +40,7 @@ def verify_contents(connection: Connection) -> None:
     if _number(connection, _UPROOTED):
         raise ImportRefused("A conversation's messages answer one another in a circle.")
     if _number(connection, _ELSEWHERE) or _number(connection, _HEAD_ELSEWHERE):
-        raise ImportRefused("A conversation goes on from a message of another one.")
+        raise ImportRefused("A conversation goes on from a message that isn't its own.")
     if _number(connection, _FILE_OF_ANOTHER):  # which would go when this one is removed
         raise ImportRefused("A model's registration names the file of another one.")
     try:

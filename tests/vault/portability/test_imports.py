@@ -466,11 +466,16 @@ def test_an_export_that_was_forged_is_refused_with_its_line(
     assert refusal(other, exported)
 
 
+def test_a_conversation_that_goes_on_from_a_message_that_is_nowhere_is_refused(other: Vault, exported: Path) -> None:
+    forge(exported, "sessions", lambda data: data.replace(b'"head":null', b'"head":"nosuchmessage"'))
+    assert "goes on from a message that isn't its own" in refusal(other, exported)
+
+
 def test_a_conversation_that_goes_on_from_another_ones_message_is_refused(other: Vault, exported: Path) -> None:
     first = json.loads((exported / table_file("messages")).read_text().splitlines()[0])
     head = f'"head":"{first["id"]}"'.encode()
     forge(exported, "sessions", lambda data: data.replace(b'"head":null', head))
-    assert "goes on from a message of another one" in refusal(other, exported)
+    assert "goes on from a message that isn't its own" in refusal(other, exported)
 
 
 def test_a_line_that_is_too_long_is_refused_before_it_is_parsed(
