@@ -466,7 +466,9 @@ def test_an_export_that_was_forged_is_refused_with_its_line(
     assert refusal(other, exported)
 
 
-def test_a_conversation_that_goes_on_from_a_message_that_is_nowhere_is_refused(other: Vault, exported: Path) -> None:
+def test_a_conversation_that_goes_on_from_a_message_that_is_nowhere_is_refused(
+    other: Vault, exported: Path
+) -> None:
     forge(exported, "sessions", lambda data: data.replace(b'"head":null', b'"head":"nosuchmessage"'))
     assert "goes on from a message that isn't its own" in refusal(other, exported)
 
