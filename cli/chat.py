@@ -146,6 +146,7 @@ def _rename(kept: "Conversations", arguments: argparse.Namespace) -> None:
 
 
 def _export(vault: "Vault", arguments: argparse.Namespace, console: Console) -> None:
+    from cli.unlogged import say_if_unlogged
     from vault.portability.departure import Taken
     from vault.portability.files import staged_file
 
@@ -161,12 +162,14 @@ def _export(vault: "Vault", arguments: argparse.Namespace, console: Console) -> 
         with departure:
             departure.prepare(description)
             departure.finish(Taken(description, len(messages), len(text.encode(errors="replace"))))
+        say_if_unlogged(vault, console)
         print(text, end="")  # and where that fails, somebody may have read the beginning
         return
     with departure, staged_file(arguments.output) as file:
         departure.prepare(description)
         file.write(text.encode())
         departure.finish(Taken(description, len(messages), file.bytes, file.sha256))
+    say_if_unlogged(vault, console)
     console.say(f"Written in the clear to {arguments.output}.")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vault.classes import DataClass
 from vault.connection import Connection
-from vault.errors import VaultError
+from vault.errors import RolledBack, VaultError
 
 if TYPE_CHECKING:
     from vault.log.entries import Action, Status
@@ -37,6 +37,9 @@ class Taken(NamedTuple):
 
 class Departure:
     """Something that is taken out of a vault, in a `with` block that is left early when it can't be.
+
+    A vault that is open for reading alone takes no entry. What it holds can be taken out all the same, for there
+    may be no other copy of it; `Vault.alarm` says that it wasn't logged.
 
     Args:
         vault: It is taken out of.
@@ -70,7 +73,7 @@ class Departure:
             description: Kinds and numbers, as far as they are known by now.
 
         Raises:
-            VaultError: it can't be logged.
+            VaultError: it can't be logged, though the vault is open for writing.
         """
         from vault.log.entries import Status
 
@@ -83,13 +86,13 @@ class Departure:
         Much of it is worth a notification, too.
 
         Raises:
-            VaultError: it can't be logged.
+            VaultError: it can't be logged, though the vault is open for writing.
         """
         from vault.log.entries import Status
 
         self._record(Status.DONE, taken)
 
-    def _record(self, status: "Status", taken: Taken) -> int:
+    def _record(self, status: "Status", taken: Taken) -> int | None:
         from vault.log.entries import Entry
         from vault.notifications import LARGE_EXPORT_BYTES, LargeExport
 
@@ -112,7 +115,10 @@ class Departure:
                 self._vault.notifications.raise_(told, connection)
             return self._vault.log.record(connection, entry)
 
-        return self._vault.database.write(work)
+        try:
+            return self._vault.database.write(work)
+        except RolledBack:
+            return None
 
     def __enter__(self) -> Self:
         return self
