@@ -55,6 +55,8 @@ def test_a_backup_is_restored_into_another_home(talker: Person) -> None:
     assert done.returncode == 0, done.stderr
     assert "Restored: 1 conversation with 1 message," in done.stderr
     assert QUESTION in talker.claw("chat", "show", CLAW_HOME=there).stdout
+    assert "a vault made of a backup" in talker.claw("log", "list", CLAW_HOME=there).stdout
+    assert "restored from a backup" in talker.claw("--plain", stdin="", CLAW_HOME=there).stderr
     assert talker.claw("log", "verify", CLAW_HOME=there).returncode == 0
     assert talker.claw("vault", "check", CLAW_HOME=there).returncode == 0
 
@@ -70,10 +72,10 @@ def test_exports_before_and_after_are_the_same_files_but_for_the_log_that_tells_
     assert talker.claw("vault", "export", str(talker.folder / "two"), "--yes", CLAW_HOME=there).returncode == 0
     one, two = talker.folder / "one", talker.folder / "two"
     compared = subprocess.run(["diff", "-rq", one, two], capture_output=True, text=True)
-    of_the_log = ("tables/log_entries.jsonl", "tables/log_state.jsonl", "manifest.json")
-    assert compared.stdout.splitlines() == sorted(
-        f"Files {one / name} and {two / name} differ" for name in of_the_log
-    )
+    of_the_log = [f"tables/{name}.jsonl" for name in ("log_entries", "log_state", "notifications")]
+    assert compared.stdout.splitlines() == [
+        f"Files {one / name} and {two / name} differ" for name in ("manifest.json", *of_the_log)
+    ]
 
 
 def test_passphrases_are_asked_for_at_a_terminal(talker: Person) -> None:

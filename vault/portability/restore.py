@@ -1,5 +1,6 @@
 """Restoring an encrypted backup: as a new vault, or by adding what is missing to the one that is there."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
-from vault.errors import BackupRefused, ImportRefused
+from vault.errors import BackupRefused, ImportRefused, LogDamaged
 from vault.portability.age import Opener
 from vault.portability.files import open_plain
 from vault.portability.merge import Merged, Merger
@@ -18,6 +19,7 @@ from vault.portability.stream import Contents, StreamReader
 from vault.portability.verify import verify_contents
 
 if TYPE_CHECKING:
+    from vault.log.entries import Entry
     from vault.store import Vault
 
 __all__ = ["fill_from_backup", "merge_backup", "read_backup"]
@@ -28,12 +30,32 @@ def fill_from_backup(
 ) -> Callable[[Database], Contents]:
     """What fills the database of a vault that is being made (`Vault.create`) with a backup's contents.
 
+    The log that comes with them says so from then on, and the person is told when they next look.
+
     Args:
         file: The backup.
         opener: Decrypts it.
         progress: Told how far it is, from the database's thread.
     """
-    return lambda database: read_backup(database, file, opener, progress)
+
+    def fill(database: Database) -> Contents:
+        from vault.log.transparency import TransparencyLog
+
+        contents = read_backup(database, file, opener, progress)
+        sessions, messages = (contents.tables[table].rows for table in ("sessions", "messages"))
+        entry = _entry("a vault made of a backup", sessions, messages)
+        log = TransparencyLog(database)
+
+        def note(connection: Connection) -> None:
+            # A damaged log takes no entry (`claw vault check` tells of it); the rest can be rescued all the same.
+            with contextlib.suppress(LogDamaged):
+                log.record(connection, entry)
+            _tell(database, connection, contents)
+
+        database.write(note)
+        return contents
+
+    return fill
 
 
 def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress | None = None) -> Merged:
@@ -42,9 +64,6 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
     Raises:
         WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
     """
-    from vault.log.entries import Action, Entry
-    from vault.notifications import Restored
-
     database, steps = vault.database, Steps(progress)
     with staging_database(vault.home) as staged:
         contents = read_backup(staged, file, opener, progress)
@@ -53,15 +72,9 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
             merger = Merger(connection, database.fields)
             merge_staged(staged, merger, steps)
             merged = merger.merged
-            entry = Entry(
-                action=Action.RESTORE,
-                purpose="adding what a backup holds",
-                data_class=DataClass.HIGHLY_SENSITIVE,
-                description=f"{merged.added + merged.copied:,} conversations, {merged.messages:,} messages",
-                sensitive=True,
-            )
+            entry = _entry("adding what a backup holds", merged.added + merged.copied, merged.messages)
             vault.log.record(connection, entry)
-            vault.notifications.raise_(Restored(contents.made_ms), connection)
+            _tell(database, connection, contents)
             return merged
 
         with steps.end_with(database):
@@ -103,3 +116,21 @@ def read_backup(database: Database, file: Path, opener: Opener, progress: Progre
     if errors := database.integrity_errors():
         raise BackupRefused(f"What was restored can't be read back: {errors[0]}.", hint="Check the disk.")
     return contents
+
+
+def _entry(purpose: str, sessions: int, messages: int) -> "Entry":
+    from vault.log.entries import Action, Entry
+
+    return Entry(
+        action=Action.RESTORE,
+        purpose=purpose,
+        data_class=DataClass.HIGHLY_SENSITIVE,
+        description=f"{sessions:,} conversations, {messages:,} messages",
+        sensitive=True,
+    )
+
+
+def _tell(database: Database, connection: Connection, contents: Contents) -> None:
+    from vault.notifications import Notifications, Restored
+
+    Notifications(database).raise_(Restored(contents.made_ms), connection)

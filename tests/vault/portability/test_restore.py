@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.fixtures.models import PASSPHRASE
-from tests.vault.portability.conftest import rows_of
+from tests.vault.portability.conftest import CANARY, rows_of
 from tests.vault.portability.test_backup import KEY, plaintext, restored
 from vault.errors import BackupRefused, WrongPassphrase
 from vault.home import Home
@@ -104,6 +104,30 @@ def test_the_keys_of_a_restored_vault_are_its_own(furnished: Vault, backup: Path
     assert ids[0] != ids[1]
 
 
+def test_a_vault_made_of_a_backup_says_so_in_its_log_and_to_the_person(
+    furnished: Vault, backup: Path, elsewhere: Home
+) -> None:
+    with restored(elsewhere, backup) as vault:
+        entry = vault.log.entries(1)[0].entry
+        told = vault.notifications.unseen()[-1].event
+    assert entry is not None
+    assert (entry.action, entry.purpose) == (Action.RESTORE, "a vault made of a backup")
+    assert entry.description == "2 conversations, 3 messages"
+    assert isinstance(told, Restored)
+    assert CANARY not in str(entry)
+
+
+def test_a_log_that_is_damaged_keeps_nothing_else_from_being_restored(
+    furnished: Vault, tmp_path: Path, elsewhere: Home
+) -> None:
+    furnished.database.write(lambda c: c.execute("UPDATE log_state SET frontier = x'00'"))
+    furnished.database.alarm = "Somebody was here."  # so that it can be backed up, without an entry
+    back_up(furnished, tmp_path / "b.age", KEY)
+    with restored(elsewhere, tmp_path / "b.age") as vault:
+        assert vault.conversations.search("question")
+        assert isinstance(vault.notifications.unseen()[-1].event, Restored)
+
+
 def test_a_vault_with_the_same_keys_goes_on_with_the_log(furnished: Vault, backup: Path, elsewhere: Home) -> None:
     verified = furnished.log.verify()
     with restored(elsewhere, backup) as vault:
@@ -149,7 +173,7 @@ def test_a_backup_of_an_older_schema_gets_the_defaults_of_what_came_later(
     with restored(elsewhere, backup) as vault:
         assert {(session.source, session.archived_ms) for session in vault.conversations.sessions()} == {("", None)}
         assert vault.conversations.search("question")
-        assert vault.log.verify().head.size == 0
+        assert vault.log.verify().head.size == 1  # that it was restored
     older(backup, lambda row: row.pop("created_ms", None))
     with pytest.raises(BackupRefused, match="created_ms is missing"):
         restored(Home.locate({"CLAW_HOME": str(tmp_path / "another")}), backup)
