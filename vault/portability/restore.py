@@ -62,7 +62,7 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
     """Add what a backup holds and the vault doesn't. What was erased since stays away.
 
     Raises:
-        WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
+        ImportRefused, WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
     """
     database, steps = vault.database, Steps(progress)
     with staging_database(vault.home) as staged:
@@ -85,6 +85,7 @@ def read_backup(database: Database, file: Path, opener: Opener, progress: Progre
     """Put everything that a backup holds into a database that nobody uses yet, and verify all of it.
 
     Raises:
+        ImportRefused: it can't be read.
         WrongPassphrase: another passphrase opens it.
         BackupRefused: it isn't whole, or its contents don't hold together. Nothing was kept.
         VersionTooNew: a newer version of OpenClaw Core made it.
@@ -103,7 +104,7 @@ def read_backup(database: Database, file: Path, opener: Opener, progress: Progre
 
                 opener.open(encrypted, take)
         except OSError as error:
-            raise BackupRefused(f"The backup {file} can't be read: {error.strerror}.") from error
+            raise ImportRefused(f"The backup {file} can't be read: {error.strerror}.") from error
         contents = reader.finish()
         try:
             verify_contents(connection)
