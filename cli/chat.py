@@ -1,7 +1,6 @@
 """`claw chat`: look through, and tidy, the conversations in the vault."""
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cli.arguments import number_at_least
-from cli.console import Console, columns
+from cli.console import Console, columns, counted
 from cli.errors import UsageError
 from cli.working import Working
 from vault.clock import local_time
@@ -19,6 +18,7 @@ from vault.sanitize import sanitize, sanitize_line
 if TYPE_CHECKING:
     from vault.conversations import Conversations
     from vault.messages import Message, MessageId, Session
+    from vault.portability.departure import Departure
     from vault.store import Vault
 
 __all__ = ["configure", "run"]
@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     fork.add_argument("session", metavar="SESSION", help="id or title")
     fork.add_argument("--at", metavar="MESSAGE", help="id of the last message to copy; the newest if not given")
     export = verbs.add_parser("export", help="write a conversation out in the clear, as Markdown or JSON")
+    export.epilog = "The log takes note of it, in numbers, wherever it goes. To only read it: claw chat show"
     export.add_argument("session", metavar="SESSION", help="id or title")
     export.add_argument(
         "--format",
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 fork = kept.fork(session.id, _message_id(kept, session, arguments.at), f"{session.title} (fork)")
                 print(fork.id)
             case "export":
-                _export(kept, arguments, console)
+                _export(vault, arguments, console)
             case "delete":
                 return _delete(vault, arguments, console)
     return 0
@@ -143,32 +144,41 @@ def _rename(kept: "Conversations", arguments: argparse.Namespace) -> None:
     kept.rename(kept.find(arguments.session).id, title)
 
 
-def _export(kept: "Conversations", arguments: argparse.Namespace, console: Console) -> None:
-    from vault.durable import storage_error
-    from vault.errors import VaultError
+def _export(vault: "Vault", arguments: argparse.Namespace, console: Console) -> None:
+    from cli.unlogged import say_if_unlogged
+    from vault.portability.departure import Taken
+    from vault.portability.files import staged_file
 
+    kept = vault.conversations
     session = kept.find(arguments.session)
-    if arguments.format == "json":
-        text = _as_json(session, kept.tree(session.id))
-    else:
-        text = _as_markdown(session, kept.path(session.id))
+    as_json = arguments.format == "json"
+    messages = kept.tree(session.id) if as_json else kept.path(session.id)
+    text = f"{_as_json(session, messages) if as_json else _as_markdown(session, messages)}\n"
+    files = sum(len(message.attachments) for message in messages) if as_json else 0  # Markdown names them alone
+    description = f"a conversation: {counted(len(messages), 'message')}, {counted(files, 'attached file')}"
+    departure = _departure(vault, arguments.format, with_files=bool(files))
     if arguments.output is None:
-        print(text)
+        with departure:
+            departure.prepare(description)
+            departure.finish(Taken(description, len(messages), len(text.encode(errors="replace"))))
+        say_if_unlogged(vault, console)
+        print(text, end="")  # and where that fails, somebody may have read the beginning
         return
-    try:
-        # Readable by its owner alone, and never over something that is there already.
-        file = open(arguments.output, "x", encoding="utf-8", opener=_private)  # noqa: SIM115  closed below
-    except FileExistsError:
-        raise VaultError(f"{arguments.output} is there already.", hint="Choose another name.") from None
-    except OSError as error:
-        raise storage_error(error, arguments.output) from error
-    try:
-        with file:
-            file.write(text + "\n")
-    except OSError as error:
-        arguments.output.unlink(missing_ok=True)
-        raise storage_error(error, arguments.output) from error
+    with departure, staged_file(arguments.output) as file:
+        departure.prepare(description)
+        file.write(text.encode())
+        departure.finish(Taken(description, len(messages), file.bytes, file.sha256))
+    say_if_unlogged(vault, console)
     console.say(f"Written in the clear to {arguments.output}.")
+
+
+def _departure(vault: "Vault", form: str, *, with_files: bool) -> "Departure":
+    from vault.classes import DataClass
+    from vault.log import Action
+    from vault.portability.departure import Departure
+
+    data_class = DataClass.HIGHLY_SENSITIVE if with_files else DataClass.MEDIUM
+    return Departure(vault, Action.EXPORT, f"a conversation as {form}, not encrypted", data_class=data_class)
 
 
 def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> int:
@@ -224,7 +234,3 @@ def _as_markdown(session: "Session", messages: "list[Message]") -> str:
         parts.append(sanitize(message.text))
         parts += [f"_Attached: {sanitize(a.name)}, {len(a.text):,} characters_" for a in message.attachments]
     return "\n\n".join(parts)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

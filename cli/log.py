@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--key", metavar="KEY", help="the key that must have signed the export")
     verify.add_argument("--json", action="store_true")
     export = verbs.add_parser("export", help="write the log out in the clear, for other tools to verify")
-    export.epilog = "The file ends where the log ended before. That it was written is the log's next entry."
+    export.epilog = "The last entry in the file says that it was about to be written."
     export.add_argument("file", type=Path, metavar="FILE", help="a new file, in JSON lines")
 
 
@@ -69,9 +69,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             case "verify":
                 _verify(vault.log, arguments, vault.alarm)
             case "export":
+                from cli.unlogged import say_if_unlogged
                 from vault.portability.log_export import export_log
 
                 count = export_log(vault, arguments.file)
+                say_if_unlogged(vault, console)
                 console.say(f"{_entries(count)} written in the clear to {arguments.file}.")
     return 0
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from cli.ending import Ended, end_in_order, ended_by, is_ending
 from cli.verbs import VERBS
 from vault.errors import ClawError
 
@@ -19,7 +20,8 @@ _DESCRIPTION = "A private assistant that lives on your own machine.\nWithout a v
 _EPILOG = """\
 `claw VERB --help` says more.
 Exit codes: 0 ok, 1 error or a question declined, 2 usage, 3 locked,
-4 consent missing, 5 limit, 6 verification failed, 7 paused, 130 interrupted."""
+4 consent missing, 5 limit, 6 verification failed, 7 paused,
+130 interrupted; 129, 143: SIGHUP, SIGTERM."""
 _TAKES_A_VALUE = "--passphrase-file"
 
 
@@ -28,11 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 ok, 1 error or a question declined, 2 usage, 3 locked, 4 consent missing, 5 limit,
-        6 verification failed, 7 paused, 130 interrupted.
+        6 verification failed, 7 paused, 130 interrupted, 129 and 143 ended by SIGHUP and SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # `cli.entry` has set it so
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_in_order()
     _ready_streams()
     try:
         try:
@@ -45,12 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+    except Ended as ended:
+        is_ending()
+        return ended.status
     except BrokenPipeError:
         # The reader of our output went away (`claw … | head`): end quietly.
         _drop_output()
         return 141
     except OSError as error:
         _drop_output()
+        if end := ended_by(error):
+            is_ending()
+            return end.status
         about = f" ({error.filename})" if error.filename else ""
         _complain(ClawError(f"The system refused: {error.strerror or error}{about}."))
         return 1

@@ -26,7 +26,7 @@ ClawError                     something a person can act on; carries the exit co
     ├── LastSlot              the last way into the vault can't be taken away
     ├── Paused                exit 7: everything is paused
     ├── BackupRefused         exit 6: a backup that isn't whole, or isn't one
-    ├── ImportRefused         exit 2: a folder or file that can't be imported
+    ├── ImportRefused         exit 2: a folder or file that can't be imported, or a backup that can't be read
     ├── VersionTooNew
     ├── DiskFull
     ├── NotFound              exit 2: no such session, message or model
@@ -221,7 +221,7 @@ class BackupRefused(VaultError):
 
 
 class ImportRefused(VaultError):
-    """What was to be imported isn't something that can be; nothing was taken."""
+    """What was to be imported isn't something that can be, or a backup can't be read; nothing was taken."""
 
     exit_code = 2
 

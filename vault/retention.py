@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULTS", "KEPT_BY", "MOST_DAYS", "Retained", "Retention", "RetentionReport", "Rule", "in_words"]
 
 _DAY_MS = 24 * 3600 * 1000
+_RUN = "nothing is kept longer than was said"
+_SETTING = "how long things are kept, as was said"
 MOST_DAYS = 36_500
 """A hundred years: whoever wants longer wants *until erased*."""
 
@@ -156,7 +158,7 @@ class Retention:
                 connection.execute("DELETE FROM retention WHERE kind = ?", (what,))
             else:
                 connection.execute("INSERT OR REPLACE INTO retention VALUES (?, ?)", (what, days))
-            self._log().record(connection, _entry(f"{what}: kept {in_words(days)}"))
+            self._log().record(connection, _entry(f"{what}: kept {in_words(days)}", _SETTING))
             Notifications(self._database).raise_(RetentionChanged(what, days), connection)
 
         self._database.write(change)
@@ -186,7 +188,7 @@ class Retention:
         def work(connection: Connection) -> RetentionReport:
             report = self._let_go(connection, before, now, files)
             if report.anything:
-                self._log().record(connection, _entry(str(report)))
+                self._log().record(connection, _entry(str(report), _RUN))
             connection.execute("UPDATE vault_state SET retained_ms = ?", (now,))
             return report
 
@@ -249,12 +251,12 @@ def _before(now: int, days: int | None) -> int | None:
     return None if days is None else now - days * _DAY_MS
 
 
-def _entry(description: str) -> "Entry":
+def _entry(description: str, purpose: str) -> "Entry":
     from vault.log.entries import Action, Entry
 
     return Entry(
         action=Action.RETENTION,
-        purpose="nothing is kept longer than was said",
+        purpose=purpose,
         data_class=DataClass.MEDIUM,
         description=description,
     )

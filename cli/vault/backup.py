@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the backup."""
     from cli.model_progress import showing_progress
+    from cli.unlogged import say_if_unlogged
     from cli.vault.backup_keys import sealer
     from vault.portability.backup import back_up
 
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         encrypts = sealer(console, arguments.recipient, arguments.backup_passphrase_file)
         with showing_progress(console) as display:
             done = back_up(vault, arguments.file, encrypts, replace=arguments.replace, progress=display)
+        say_if_unlogged(vault, console)
     if arguments.json:
         print(msgspec.json.encode({"file": str(arguments.file), **done._asdict()}).decode())
     else:

@@ -68,6 +68,7 @@ def opener(console: Console, file: Path, identity: Path | None, passphrase_file:
     """What opens a backup, as the backup itself asks for.
 
     Raises:
+        ImportRefused: it can't be read.
         BackupRefused: it is no backup.
         UsageError: it opens by an identity, and none is named.
         WrongPassphrase: another passphrase opens it.

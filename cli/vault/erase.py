@@ -13,6 +13,7 @@ from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from vault.erasure import Plan, Receipt
+    from vault.home import Home
     from vault.keychain import Keychain
     from vault.messages import Session
     from vault.shred import Shredded
@@ -46,6 +47,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return _erase_all(arguments, console)
     if arguments.models:
         raise UsageError("--models belongs to --all.", hint="To remove one model: claw model rm NAME")
+    if not (arguments.item or arguments.session or arguments.source):
+        raise UsageError("An empty name names nothing.", hint="`claw chat list` shows the conversations.")
     with console.open_vault() as vault:
         plan = _plan(vault, arguments)
         return _carry_out(vault, plan, console, yes=arguments.yes, as_json=arguments.json)
@@ -138,7 +141,7 @@ def _erase_all(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.json:
         print(msgspec.json.encode(done).decode())
     else:
-        for line in _shredded(done, arguments, console):
+        for line in _shredded(done, console):
             console.say(line)
     return 0
 
@@ -149,15 +152,14 @@ def _keychain() -> "Keychain":
     return SystemKeychain()
 
 
-def _shredded(done: "Shredded", arguments: argparse.Namespace, console: Console) -> list[str]:
+def _shredded(done: "Shredded", console: Console) -> list[str]:
     how = "overwritten and removed" if done.overwritten else "removed; the disk let them not be overwritten first"
     lines = [
         "The vault is destroyed. It was not opened for that.",
         f"  keys      {_count(done.key_files, 'file')} of key slots {how}",
         f"  keychain  {_count(len(done.keychain), 'item')} removed",
         f"  files     {_count(done.files, 'other file')} removed, {size(done.bytes)}",
-        f"  kept      {console.home.config_file} (settings), backups wherever you put them"
-        f"{'' if arguments.models else ', models/ (public weights; --models removes them)'}",
+        f"  kept      {', '.join(_kept(console.home))}",
     ]
     if done.keychain_left:
         lines.append(
@@ -167,6 +169,18 @@ def _shredded(done: "Shredded", arguments: argparse.Namespace, console: Console)
     if done.in_use:
         lines.append("Another program had the vault open. It was told to lock; end it to be sure.")
     return lines
+
+
+def _kept(home: "Home") -> list[str]:
+    """What is still there once the vault is destroyed."""
+    from vault.pause import PauseLatch
+
+    kept = [f"{home.config_file} (settings)"] if home.config_file.exists() else []
+    if PauseLatch(home).engaged:
+        kept.append("the pause (`claw resume` ends it)")
+    if home.models.exists():
+        kept.append("models/ (public weights; --models removes them)")
+    return [*kept, "backups wherever you put them"]
 
 
 def _titles(sessions: "tuple[Session, ...]") -> str:

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Warn, ask, and write."""
     from cli.model_progress import showing_progress
+    from cli.unlogged import say_if_unlogged
     from vault.portability.export import export
 
     if not arguments.yes:
@@ -37,8 +38,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         if not console.confirm("Write it?"):
             console.say("Nothing was written.")
             return 1
-    with console.open_vault() as vault, showing_progress(console) as display:
-        done = export(vault, arguments.folder, progress=display)
+    with console.open_vault() as vault:
+        with showing_progress(console) as display:
+            done = export(vault, arguments.folder, progress=display)
+        say_if_unlogged(vault, console)
     if arguments.json:
         print(msgspec.json.encode({"folder": str(arguments.folder), **done._asdict()}).decode())
     else:

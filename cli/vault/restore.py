@@ -52,14 +52,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _restore(file: Path, opens: "Opener", console: Console, *, as_json: bool) -> int:
     from cli.model_progress import showing_progress
     from vault.database import Database
-    from vault.portability.restore import read_backup
+    from vault.portability.restore import fill_from_backup
     from vault.portability.stream import Contents
 
     restored: list[Contents] = []
     with showing_progress(console) as display:
 
         def fill(database: Database) -> None:
-            restored.append(read_backup(database, file, opens, display))
+            restored.append(fill_from_backup(file, opens, display)(database))
             display.close()
 
         console.create_vault(fill).close()

@@ -1,5 +1,6 @@
 """`claw chat`: look through and tidy conversations, with the installed command and a real vault."""
 
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.command import Person
+from vault.classes import DataClass
+from vault.log import Action, Status, fold
 from vault.messages import Attachment, Generation, Session, SessionId
 
 MADE = Generation("a-model", "00" * 32, None, {"seed": 1}, "stop", 5, 0, 2, 0.1, 0.1, 0.1, 0.1, b"\1\0\0\0")
@@ -142,6 +145,34 @@ def test_an_exported_file_is_the_owners_alone_and_replaces_nothing(
     assert out.read_text() == "mine"
     nowhere = person.claw("chat", "export", session.id, "-o", str(tmp_path / "no" / "folder"))
     assert nowhere.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "data_class"),
+    [("json", 1, DataClass.HIGHLY_SENSITIVE), ("markdown", 0, DataClass.MEDIUM)],
+)
+@pytest.mark.parametrize("name", ["export.txt", None])
+def test_an_export_is_logged_in_numbers_wherever_it_goes(
+    person: Person, session: Session, form: str, files: int, data_class: DataClass, name: str | None
+) -> None:
+    out = person.folder / "export.txt"
+    done = person.claw("chat", "export", session.id, "--format", form, *(("-o", str(out)) if name else ()))
+    assert done.returncode == 0
+    written = out.read_bytes() if name else done.stdout.encode()
+    with person.vault() as vault:
+        (operation, *_) = fold(vault.log.entries())
+        messages = len(
+            vault.conversations.tree(session.id) if form == "json" else vault.conversations.path(session.id)
+        )
+    prepared, finished = (stored.entry for stored in operation.entries)
+    assert prepared is not None
+    assert finished is not None
+    assert (prepared.status, finished.status) == (Status.PREPARED, Status.DONE)
+    assert (finished.action, finished.data_class, finished.bytes) == (Action.EXPORT, data_class, len(written))
+    assert finished.description.startswith(f"a conversation: {messages} messages, {files} attached file")
+    assert finished.payload_sha256 == (hashlib.sha256(written).hexdigest() if name else "")
+    for private in (session.id, "colours", "note.txt", "indigo", "export.txt"):
+        assert private not in f"{prepared} {finished}"
 
 
 def test_an_export_onto_a_full_disk_leaves_no_half_file(person: Person, session: Session) -> None:

@@ -91,6 +91,13 @@ def test_deleting_a_conversation_leaves_a_receipt_too(person: Person, session: S
         assert stored.entry.description == "erased 1 conversation, 3 messages, 1 attached file"
 
 
+@pytest.mark.parametrize("name", ["--item", "--session", "--source"])
+def test_an_empty_name_names_nothing(person: Person, name: str) -> None:
+    done = person.claw("vault", "erase", name, "", "--yes")
+    assert done.returncode == 2
+    assert done.stderr.startswith("claw: An empty name names nothing.")
+
+
 @pytest.mark.parametrize("arguments", [(), ("--item", "x", "--all"), ("--item", "x", "--models")])
 def test_one_thing_at_a_time(person: Person, arguments: tuple[str, ...]) -> None:
     assert person.claw("vault", "erase", *arguments).returncode == 2
@@ -121,6 +128,16 @@ def test_a_forgotten_passphrase_keeps_nobody_from_destroying_the_vault(person: P
     done = person.claw("vault", "erase", "--all", "--yes")
     assert done.returncode == 3
     assert "There is no vault" in done.stderr
+
+
+def test_what_is_kept_is_said_and_nothing_else(person: Person) -> None:
+    person.claw("pause")
+    person.home.config_file.unlink()
+    done = person.claw("vault", "erase", "--all", "--yes")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("  kept")]
+    assert line == "  kept      the pause (`claw resume` ends it), backups wherever you put them"
+    assert [path.name for path in person.home.data.iterdir()] == ["paused"]
+    assert person.claw("resume").returncode == 0
 
 
 def test_the_weights_go_when_asked_for(person: Person, tiny_model: Path) -> None:

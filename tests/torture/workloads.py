@@ -293,7 +293,7 @@ WORKLOADS: dict[str, Workload] = {
     "destroy": Workload(beginnings.lived_in, _destroy),
     "pause": Workload(beginnings.lived_in, _pause),
     "accept": Workload(beginnings.put_back, _accept),
-    "back-up": Workload(beginnings.lived_in, taking_along.back_up, taking_along.whole_backup),
+    "back-up": Workload(beginnings.lived_in, taking_along.back_up, taking_along.whole_backup, journals=True),
     "restore": Workload(taking_along.a_backup, taking_along.restore),
-    "export": Workload(beginnings.lived_in, taking_along.export, taking_along.whole_export),
+    "export": Workload(beginnings.lived_in, taking_along.export, taking_along.whole_export, journals=True),
 }

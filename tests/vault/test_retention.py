@@ -173,6 +173,7 @@ def test_each_change_is_logged_and_told(vault: Vault) -> None:
     (stored,) = vault.log.entries()
     assert stored.entry is not None
     assert stored.entry.description == "log: kept until erased"
+    assert stored.entry.purpose == "how long things are kept, as was said"
     assert [n.event for n in vault.notifications.unseen()] == [RetentionChanged("log", None)]
 
 

@@ -208,8 +208,9 @@ def _connect_error(error: Exception, host: str) -> EgressError:
             hint="Whoever runs the destination can say which key it has. Somebody may stand in between.",
         )
     if isinstance(cause, ssl.SSLCertVerificationError):
+        why = cause.verify_message.rstrip(".")  # OpenSSL's have none, Python's own does
         return EgressError(
-            f"The certificate of {host} isn't trusted: {cause.verify_message}.",
+            f"The certificate of {host} isn't trusted: {why}.",
             hint="Nothing was sent. Behind a company's gateway, name its authority: "
             "claw config set network.ca_file FILE",
         )

@@ -69,7 +69,7 @@ class Status(StrEnum):
     """How far it went."""
 
     PREPARED = "prepared"
-    """About to be sent; written before the first byte leaves."""
+    """About to be sent, or taken out of the vault; written before the first byte leaves."""
     SENT = "sent"
     ACKNOWLEDGED = "acknowledged"
     """The destination said that it has it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from vault.errors import BackupRefused
+from vault.errors import BackupRefused, ImportRefused
 from vault.portability.files import open_plain
 
 __all__ = ["BY_PASSPHRASE", "Opener", "Sealer", "Sink", "Writable", "altered", "opens_by_passphrase"]
@@ -60,13 +60,14 @@ def opens_by_passphrase(path: Path) -> bool:
     """Whether a backup opens by a passphrase, and not by an identity.
 
     Raises:
-        BackupRefused: it can't be read, or is no file of age.
+        ImportRefused: it can't be read.
+        BackupRefused: it is no file of age.
     """
     try:
         with open_plain(path) as file:
             beginning = file.read(len(BY_PASSPHRASE))
     except OSError as error:
-        raise BackupRefused(f"The backup {path} can't be read: {error.strerror}.") from error
+        raise ImportRefused(f"The backup {path} can't be read: {error.strerror}.") from error
     if not beginning.startswith(_VERSION_LINE):
         raise BackupRefused(f"{path} is no backup: it doesn't begin as a file of age does.")
     return beginning == BY_PASSPHRASE

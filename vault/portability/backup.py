@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vault.connection import Connection
 from vault.portability.age import Sealer
-from vault.portability.departure import Departure, record_departure
+from vault.portability.departure import Departure, Taken
 from vault.portability.files import StagedFile, check_not_ours, check_replaceable, staged_file
 from vault.portability.progress import Progress, Steps
 from vault.portability.stream import StreamWriter
@@ -59,11 +59,13 @@ def back_up(
         sealer.seal(stream.lines(), staged)
         return stream.rows
 
-    with staged_file(file, replace=replace) as staged:
+    purpose = "a copy of the vault, to restore it from"
+    departure = Departure(vault, Action.BACKUP, purpose, encryption=sealer.described)
+    with departure, staged_file(file, replace=replace) as staged:
+        departure.prepare("everything")
         with steps.end_with(database):
             rows = database.read(lambda connection: write(connection, staged))
         staged.sync()
         done = BackedUp(rows, staged.bytes, staged.sha256)
-        departure = Departure("a copy of the vault, to restore it from", *done, encryption=sealer.described)
-        record_departure(vault, Action.BACKUP, departure)
+        departure.finish(Taken(f"everything: {rows:,} records", *done))
     return done

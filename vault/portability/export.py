@@ -12,7 +12,7 @@ from vault.fields import FieldCipher
 from vault.inventory import TABLES, Travels
 from vault.migrations import newest_version
 from vault.portability.chatgpt import write_conversations
-from vault.portability.departure import Departure, record_departure
+from vault.portability.departure import Departure, Taken
 from vault.portability.digests import Digest, Tally
 from vault.portability.files import StagedFolder, check_not_ours, staged_folder
 from vault.portability.manifest import MANIFEST, Manifest, table_file
@@ -48,7 +48,7 @@ def tables_in_exports() -> list[str]:
 
 
 def export(vault: "Vault", folder: Path, *, progress: Progress | None = None) -> Exported:
-    """Write an export. The same vault gives the same bytes each time.
+    """Write an export. The same vault gives the same bytes each time, but for its log, which tells of each.
 
     Args:
         vault: To be exported.
@@ -63,11 +63,12 @@ def export(vault: "Vault", folder: Path, *, progress: Progress | None = None) ->
 
     check_not_ours(folder, vault.home)
     database, steps = vault.database, Steps(progress)
-    with staged_folder(folder) as staged:
+    departure = Departure(vault, Action.EXPORT, "a copy in open formats, not encrypted")
+    with departure, staged_folder(folder) as staged:
+        departure.prepare("everything")
         with steps.end_with(database):
             done = database.read(lambda connection: _Export(connection, database.fields, staged, steps).write())
-        departure = Departure("a copy in open formats, not encrypted", done.rows, done.bytes)
-        record_departure(vault, Action.EXPORT, departure)
+        departure.finish(Taken(f"everything: {done.rows:,} records", done.rows, done.bytes))
     return done
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vault.portability.departure import Departure, record_departure
+from vault.errors import NotFound
+from vault.portability.departure import Departure, Taken
 from vault.portability.files import check_not_ours, staged_file
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ __all__ = ["export_log"]
 
 
 def export_log(vault: "Vault", file: Path) -> int:
-    """Write the log to a new file. That this was done is logged as well, behind what the file holds.
+    """Write the log to a new file. The last entry in it says that this was about to be done.
 
     Args:
         vault: Whose log.
@@ -24,17 +25,18 @@ def export_log(vault: "Vault", file: Path) -> int:
 
     Raises:
         NotFound: nothing was logged yet.
-        RolledBack: the vault is open for reading alone, so that it couldn't be logged.
         VaultError: there is something already, or it can't be written; nothing of it is left.
         DiskFull: likewise.
     """
     from vault.log.entries import Action
 
     check_not_ours(file, vault.home)
-    with staged_file(file) as staged:
+    if not vault.log.entries(1):
+        raise NotFound("Nothing was logged yet.")
+    departure = Departure(vault, Action.EXPORT, "a copy of the log for others to verify, not encrypted")
+    with departure, staged_file(file) as staged:
+        departure.prepare("the transparency log")
         count = vault.log.export(staged)
         staged.sync()
-        purpose = "a copy of the log for others to verify, not encrypted"
-        departure = Departure(purpose, count, staged.bytes, staged.sha256, what="the transparency log")
-        record_departure(vault, Action.EXPORT, departure)
+        departure.finish(Taken(f"the transparency log: {count:,} records", count, staged.bytes, staged.sha256))
     return count

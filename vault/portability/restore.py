@@ -18,6 +18,7 @@ from vault.portability.stream import Contents, StreamReader
 from vault.portability.verify import verify_contents
 
 if TYPE_CHECKING:
+    from vault.log.entries import Entry
     from vault.store import Vault
 
 __all__ = ["fill_from_backup", "merge_backup", "read_backup"]
@@ -28,12 +29,30 @@ def fill_from_backup(
 ) -> Callable[[Database], Contents]:
     """What fills the database of a vault that is being made (`Vault.create`) with a backup's contents.
 
+    The log that comes with them says so from then on, and the person is told when they next look.
+
     Args:
         file: The backup.
         opener: Decrypts it.
         progress: Told how far it is, from the database's thread.
     """
-    return lambda database: read_backup(database, file, opener, progress)
+
+    def fill(database: Database) -> Contents:
+        from vault.log.transparency import TransparencyLog
+
+        contents = read_backup(database, file, opener, progress)
+        sessions, messages = (contents.tables[table].rows for table in ("sessions", "messages"))
+        entry = _entry("a vault made of a backup", sessions, messages)
+        log = TransparencyLog(database)
+
+        def note(connection: Connection) -> None:
+            log.record(connection, entry)
+            _tell(database, connection, contents)
+
+        database.write(note)
+        return contents
+
+    return fill
 
 
 def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress | None = None) -> Merged:
@@ -43,11 +62,8 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
     has nothing but a backup of a vault whose log was damaged.
 
     Raises:
-        WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
+        ImportRefused, WrongPassphrase, BackupRefused, VersionTooNew: as `read_backup` says; nothing was changed.
     """
-    from vault.log.entries import Action, Entry
-    from vault.notifications import Restored
-
     database, steps = vault.database, Steps(progress)
     with staging_database(vault.home) as staged:
         contents = read_backup(staged, file, opener, progress, with_log=False)
@@ -56,15 +72,9 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
             merger = Merger(connection, database.fields)
             merge_staged(staged, merger, steps)
             merged = merger.merged
-            entry = Entry(
-                action=Action.RESTORE,
-                purpose="adding what a backup holds",
-                data_class=DataClass.HIGHLY_SENSITIVE,
-                description=f"{merged.added:,} conversations, {merged.messages:,} messages",
-                sensitive=True,
-            )
+            entry = _entry("adding what a backup holds", merged.added, merged.messages)
             vault.log.record(connection, entry)
-            vault.notifications.raise_(Restored(contents.made_ms), connection)
+            _tell(database, connection, contents)
             return merged
 
         with steps.end_with(database):
@@ -86,6 +96,7 @@ def read_backup(
         with_log: Whether the transparency log has to verify too.
 
     Raises:
+        ImportRefused: it can't be read.
         WrongPassphrase: another passphrase opens it.
         BackupRefused: it isn't whole, or its contents don't hold together. Nothing was kept.
         VersionTooNew: a newer version of OpenClaw Core made it.
@@ -104,7 +115,7 @@ def read_backup(
 
                 opener.open(encrypted, take)
         except OSError as error:
-            raise BackupRefused(f"The backup {file} can't be read: {error.strerror}.") from error
+            raise ImportRefused(f"The backup {file} can't be read: {error.strerror}.") from error
         contents = reader.finish()
         try:
             verify_contents(connection)
@@ -131,3 +142,21 @@ def _verify_log(database: Database, connection: Connection) -> None:
             f"The transparency log in the backup doesn't verify. {error.message}",
             hint="Nothing was changed. `claw vault init`, then `claw vault restore --merge`, takes the rest of it.",
         ) from None
+
+
+def _entry(purpose: str, sessions: int, messages: int) -> "Entry":
+    from vault.log.entries import Action, Entry
+
+    return Entry(
+        action=Action.RESTORE,
+        purpose=purpose,
+        data_class=DataClass.HIGHLY_SENSITIVE,
+        description=f"{sessions:,} conversations, {messages:,} messages",
+        sensitive=True,
+    )
+
+
+def _tell(database: Database, connection: Connection, contents: Contents) -> None:
+    from vault.notifications import Notifications, Restored
+
+    Notifications(database).raise_(Restored(contents.made_ms), connection)

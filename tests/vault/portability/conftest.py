@@ -64,6 +64,12 @@ def rows_of(vault: Vault, *tables: str) -> dict[str, list[bytes]]:
     return vault.database.read(read)
 
 
+def before_the_log_tells_of_it(rows: dict[str, list[bytes]], entries: int) -> dict[str, list[bytes]]:
+    """Rows without what the log says of their being taken along: all but so many entries, and no head."""
+    rest = {name: lines for name, lines in rows.items() if name != "log_state"}
+    return {**rest, "log_entries": rows["log_entries"][:entries]}
+
+
 def files_of(folder: Path) -> dict[str, str]:
     """Digest of every file below a folder."""
     return {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vault.errors import BackupRefused, ClawError, VaultError, WrongPassphrase
+from vault.errors import BackupRefused, ClawError, ImportRefused, VaultError, WrongPassphrase
 from vault.portability.age import Opener, opens_by_passphrase
 from vault.portability.age_passphrase import WORK, Passphrase
 from vault.portability.age_recipients import Identities, Recipients
@@ -204,8 +204,14 @@ def test_a_backup_says_itself_what_opens_it(tmp_path: Path) -> None:
         assert opens_by_passphrase(tmp_path / name) is expected
     (tmp_path / "text").write_text("some text that is no backup at all")
     os.mkfifo(tmp_path / "pipe")
-    for name in ("text", "missing", "pipe", "."):
-        with pytest.raises(BackupRefused):
+    with pytest.raises(BackupRefused):
+        opens_by_passphrase(tmp_path / "text")
+
+
+def test_what_cant_be_read_isnt_told_as_a_backup_that_isnt_whole(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("missing", "pipe", "."):
+        with pytest.raises(ImportRefused, match="can't be read"):
             opens_by_passphrase(tmp_path / name)
 
 

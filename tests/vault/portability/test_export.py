@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vault.portability.conftest import CANARY, files_of, rows_of
+from tests.vault.portability.conftest import CANARY, before_the_log_tells_of_it, files_of, rows_of
 from vault.errors import VaultError
 from vault.inventory import TABLES, Travels
-from vault.log.entries import Action
+from vault.log.entries import Action, Status, fold
 from vault.messages import Message, MessageId, Session, SessionId
 from vault.portability.export import export, tables_in_exports
 from vault.portability.manifest import MANIFEST, parse_manifest, table_file
@@ -27,14 +27,19 @@ def test_every_table_that_travels_is_there_and_the_manifest_names_every_file(
 ) -> None:
     before = rows_of(furnished, *tables_in_exports())
     done = export(furnished, tmp_path / "out")
-    for table in tables_in_exports():
-        assert (tmp_path / "out" / table_file(table)).read_bytes() == b"".join(before[table])
+    written = {
+        table: (tmp_path / "out" / table_file(table)).read_bytes().splitlines(keepends=True)
+        for table in tables_in_exports()
+    }
+    logged = len(before["log_entries"])
+    assert before_the_log_tells_of_it(written, logged) == before_the_log_tells_of_it(before, logged)
+    assert len(written["log_entries"]) == logged + 1
     manifest = parse_manifest((tmp_path / "out" / MANIFEST).read_bytes())
     assert {name: digest.sha256 for name, digest in manifest.files.items()} == {
         name: digest for name, digest in files_of(tmp_path / "out").items() if name != MANIFEST
     }
     assert manifest.files["tables/sessions.jsonl"].rows == done.conversations == 2
-    assert done.rows == sum(len(rows) for rows in before.values())
+    assert done.rows == sum(len(rows) for rows in written.values())
     assert done.bytes == sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
 
 
@@ -104,11 +109,22 @@ def test_the_folder_that_one_is_in_isnt_replaced_under_ones_feet(
 
 def test_it_is_logged_before_it_appears_without_saying_what_was_in_it(furnished: Vault, tmp_path: Path) -> None:
     done = export(furnished, tmp_path / "out")
-    entry = furnished.log.entries(1)[0].entry
-    assert entry is not None
-    assert (entry.action, entry.bytes, entry.sensitive, entry.encryption) == (Action.EXPORT, done.bytes, True, "")
-    assert CANARY not in str(entry)
-    assert "out" not in entry.destination
+    (operation, *_) = fold(furnished.log.entries())
+    prepared, finished = (stored.entry for stored in operation.entries)
+    assert prepared is not None
+    assert finished is not None
+    assert (prepared.status, finished.status) == (Status.PREPARED, Status.DONE)
+    assert (finished.action, finished.bytes, finished.sensitive) == (Action.EXPORT, done.bytes, True)
+    assert finished.encryption == finished.destination == ""
+    assert CANARY not in f"{prepared} {finished}"
+
+
+def test_what_is_refused_before_anything_is_written_isnt_logged(furnished: Vault, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    before = furnished.log.entries()
+    with pytest.raises(VaultError, match="there already"):
+        export(furnished, tmp_path / "file")
+    assert furnished.log.entries() == before
 
 
 def titled(title: str, created_ms: int = 1_700_000_000_000) -> Conversation:

@@ -16,6 +16,7 @@ from tests.vault.portability.conftest import files_of, reopened, rows_of
 from vault.connection import Connection
 from vault.errors import DiskFull
 from vault.home import Home
+from vault.log.entries import Action, Status, StoredEntry, fold
 from vault.portability.age_passphrase import Passphrase
 from vault.portability.backup import back_up
 from vault.portability.export import export
@@ -103,8 +104,20 @@ def everything(folder: Path) -> list[object]:
     found: list[object] = [files_of(folder / "made")]
     for name in ("full", "bare"):
         with reopened(home_in(folder, name)) as vault:
-            found.append(rows_of(vault, "sessions", "messages", "log_entries", "notifications"))
+            found.append(rows_of(vault, "sessions", "messages", "notifications"))
+            found.append([stored for stored in vault.log.entries() if not is_departure(stored)])
     return found
+
+
+def is_departure(stored: StoredEntry) -> bool:
+    return stored.entry is not None and stored.entry.action in (Action.BACKUP, Action.EXPORT)
+
+
+def check_last_departure(folder: Path, work: Work, status: Status) -> None:
+    """Look for what the log says of a backup, or an export, that ended early."""
+    if work in (backs_up, exports):
+        with reopened(home_in(folder, "full")) as vault:
+            assert fold(filter(is_departure, vault.log.entries()))[0].status is status
 
 
 @pytest.mark.parametrize("work", EVERY_WORK)
@@ -128,6 +141,7 @@ def test_ctrl_c_leaves_nothing_half(tmp_path: Path, work: Work) -> None:
     assert left(tmp_path) == []
     assert not (tmp_path / "fresh" / "vault").exists()
     assert everything(tmp_path) == before
+    check_last_departure(tmp_path, work, Status.REFUSED)
 
 
 def _until_killed(folder: str, name: str) -> None:
@@ -153,6 +167,7 @@ def test_a_kill_leaves_nothing_in_place_and_the_next_run_succeeds(tmp_path: Path
         assert not (tmp_path / name).exists()
     assert all(name.startswith(".") for name in left(tmp_path))
     assert everything(tmp_path) == before
+    check_last_departure(tmp_path, work, Status.PREPARED)
     for path in tmp_path.rglob(".*"):
         os.utime(path, (0, 0))
     work(tmp_path, lambda _doing, _done, _total: None)
@@ -175,6 +190,7 @@ def _on_a_full_disk(folder: str) -> None:
         assert left(Path(folder)) == [], work.__name__
         assert not (Path(folder) / "fresh" / "vault").exists()
         assert everything(Path(folder)) == before, work.__name__
+        check_last_departure(Path(folder), work, Status.REFUSED)
 
 
 def test_a_full_disk_leaves_nothing_half(small_disk: SmallDisk) -> None:

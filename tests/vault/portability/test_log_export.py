@@ -10,9 +10,9 @@ from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.processes import SmallDisk
 from tests.vault.portability.conftest import reopened
 from vault.classes import DataClass
-from vault.errors import DiskFull, NotFound, RolledBack, VaultError
+from vault.errors import DiskFull, NotFound, VaultError
 from vault.home import Home
-from vault.log import Action, Entry, StoredEntry, verify_export
+from vault.log import Action, Entry, Status, StoredEntry, verify_export
 from vault.notifications import LARGE_EXPORT_BYTES, LargeExport
 from vault.portability.log_export import export_log
 from vault.store import Vault
@@ -31,25 +31,26 @@ def newest(vault: Vault) -> StoredEntry:
 def test_an_export_of_the_log_is_logged_and_the_file_verifies(vault: Vault, tmp_path: Path) -> None:
     log_something(vault)
     file = tmp_path / "log.jsonl"
-    assert export_log(vault, file) == 5
+    assert export_log(vault, file) == 6
     stored = newest(vault)
     assert (stored.seq, stored.entry) == (
-        5,
+        6,
         Entry(
             action=Action.EXPORT,
             purpose="a copy of the log for others to verify, not encrypted",
             data_class=DataClass.HIGHLY_SENSITIVE,
-            description="the transparency log: 5 records",
+            description="the transparency log: 6 records",
             bytes=file.stat().st_size,
             payload_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            about=5,
             sensitive=True,
         ),
     )
     verified, verifier = verify_export(file, vault.log.verifier())
-    assert verified.head.size == 5
+    assert verified.head.size == 6
     assert verifier == vault.log.verifier()
-    assert vault.log.verify([verified.head]).head.size == 6
-    assert export_log(vault, tmp_path / "again.jsonl") == 6
+    assert vault.log.verify([verified.head]).head.size == 7
+    assert export_log(vault, tmp_path / "again.jsonl") == 8
     assert vault.notifications.unseen() == []
 
 
@@ -81,16 +82,14 @@ def test_an_empty_log_makes_no_file(vault: Vault, tmp_path: Path) -> None:
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_where_it_cannot_be_logged_nothing_is_written(vault: Vault, tmp_path: Path) -> None:
+def test_the_log_of_a_vault_with_an_alarm_can_be_taken_along_as_evidence(vault: Vault, tmp_path: Path) -> None:
     log_something(vault)
     vault.close()
     vault.home.database.with_suffix(".anchor").unlink()
-    (tmp_path / "out").mkdir()
     with reopened(vault.home) as alarmed:
         assert alarmed.alarm
-        with pytest.raises(RolledBack):
-            export_log(alarmed, tmp_path / "out" / "log.jsonl")
-    assert list((tmp_path / "out").iterdir()) == []
+        assert export_log(alarmed, tmp_path / "log.jsonl") == 5
+        assert verify_export(tmp_path / "log.jsonl", alarmed.log.verifier())[0].head.size == 5
 
 
 def test_a_full_disk_leaves_no_half_export(small_disk: SmallDisk) -> None:
@@ -103,5 +102,7 @@ def export_to(folder: str) -> None:
         log_something(vault, 500)
         with pytest.raises(DiskFull):
             export_log(vault, Path(folder) / "log.jsonl")
-        assert newest(vault).seq == 499
+        refused = newest(vault)
+        assert refused.entry
+        assert (refused.seq, refused.entry.status) == (501, Status.REFUSED)
     assert list(Path(folder).iterdir()) == []

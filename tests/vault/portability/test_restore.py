@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.fixtures.models import PASSPHRASE
-from tests.vault.portability.conftest import rows_of
+from tests.vault.portability.conftest import CANARY, rows_of
 from tests.vault.portability.test_backup import KEY, plaintext, restored
 from vault.errors import BackupRefused, WrongPassphrase
 from vault.home import Home
@@ -131,14 +131,27 @@ def test_an_older_backup_lacks_no_table_that_there_was_then(
     assert not elsewhere.vault.exists()
 
 
+def test_a_vault_made_of_a_backup_says_so_in_its_log_and_to_the_person(
+    furnished: Vault, backup: Path, elsewhere: Home
+) -> None:
+    with restored(elsewhere, backup) as vault:
+        entry = vault.log.entries(1)[0].entry
+        told = vault.notifications.unseen()[-1].event
+    assert entry is not None
+    assert (entry.action, entry.purpose) == (Action.RESTORE, "a vault made of a backup")
+    assert entry.description == "2 conversations, 3 messages"
+    assert isinstance(told, Restored)
+    assert CANARY not in str(entry)
+
+
 def test_a_vault_with_the_same_keys_goes_on_with_the_log(furnished: Vault, backup: Path, elsewhere: Home) -> None:
     verified = furnished.log.verify()
     with restored(elsewhere, backup) as vault:
-        vault.conversations.start("after", "")
+        before = vault.log.verify()
         back_up(vault, backup.with_name("again.age"), KEY)
-        again = vault.log.verify()
-    assert again.origin == verified.origin
-    assert again.head.size == verified.head.size
+        again = vault.log.verify([before.head])
+    assert again.origin == before.origin == verified.origin
+    assert again.head.size == before.head.size + 2
 
 
 Tables = dict[str, list[dict[str, Any]]]
@@ -303,7 +316,7 @@ def test_a_backup_of_an_older_schema_gets_the_defaults_of_what_came_later(
     with restored(elsewhere, backup) as vault:
         assert {(session.source, session.archived_ms) for session in vault.conversations.sessions()} == {("", None)}
         assert vault.conversations.search("question")
-        assert vault.log.verify().head.size == 0
+        assert vault.log.verify().head.size == 1  # that it was restored
     older(backup, lambda row: row.pop("created_ms", None))
     with pytest.raises(BackupRefused, match="created_ms is missing"):
         restored(Home.locate({"CLAW_HOME": str(tmp_path / "another")}), backup)
