@@ -198,7 +198,7 @@ def test_an_export_is_verified_without_the_vault(logged: Person) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     newest = json.loads(logged.claw("log", "list", "-n", "1", "--json").stdout)[0]
     assert (newest["seq"], newest["entry"]["action"], newest["entry"]["bytes"]) == (
-        3,
+        4,
         "export",
         file.stat().st_size,
     )
@@ -207,7 +207,7 @@ def test_an_export_is_verified_without_the_vault(logged: Person) -> None:
     logged.home.vault.rename(logged.folder / "away")
     alone = logged.claw("log", "verify", "--export", str(file))
     assert alone.returncode == 0
-    assert alone.stdout.startswith("The log is whole: 3 entries.")
+    assert alone.stdout.startswith("The log is whole: 4 entries.")
     assert "--key" in alone.stderr
     assert logged.claw("log", "verify", "--export", str(file), "--key", key).stderr == ""
     assert logged.claw("log", "verify", "--export", str(file), "--key", key[:-4]).returncode == 6
