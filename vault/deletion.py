@@ -55,9 +55,4 @@ def delete_session(connection: Connection, session_id: str) -> None:
         "SELECT id FROM messages WHERE session_id = ? ORDER BY n DESC", (session_id,)
     ).fetchall()
     delete_messages(connection, (session_id, None), (row[0] for row in rows))
-    connection.execute(
-        "UPDATE sessions SET title = printf('%*s', octet_length(title), ''), "
-        "system_prompt = printf('%*s', octet_length(system_prompt), '') WHERE id = ?",
-        (session_id,),
-    )
     connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
