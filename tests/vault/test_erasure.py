@@ -115,6 +115,28 @@ def test_no_word_stays_behind_between_the_pages_of_a_large_index_or_in_pages_tha
     assert len(vault.conversations.search("0", limit=3000)) == 2000
 
 
+@pytest.mark.parametrize("more", [15, 30])
+def test_what_the_unused_parts_of_pages_keep_of_erased_titles_goes_with_the_next_rotation(
+    vault: Vault, more: int
+) -> None:
+    def fill(connection: Connection) -> None:
+        for number in range(900):
+            words = CANARY * 3 if number % 3 else "k" * more
+            connection.execute(
+                "INSERT INTO sessions (id, title, system_prompt, created_ms, updated_ms) VALUES (?, ?, ?, 1, 1)",
+                (f"{'gone' if number % 3 else 'kept'}{number}", words, words),
+            )
+
+    vault.database.write(fill)
+    gone = [session for session in vault.conversations.sessions() if session.id.startswith("gone")]
+    erase(vault, vault.erasure.of_sessions(gone))
+    assert CANARY not in dump(vault)
+    home, fresh = vault.home, vault.rotate()
+    assert CANARY.encode() not in everything_readable(home.database, fresh.derive("database"))
+    with Vault.open_with_master(home, fresh, "rotation") as renewed:
+        assert len(renewed.conversations.sessions()) == 300
+
+
 def test_an_erasure_that_fails_halfway_leaves_everything(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     session = vault.conversations.start("kept", "")
     exchange(vault, session, None, "words", "file.txt")
