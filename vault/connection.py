@@ -77,6 +77,17 @@ class Connection(Protocol):
         """Give SQLCipher its key."""
         ...
 
+    def backup(
+        self,
+        target: "Connection",
+        *,
+        pages: int,
+        name: str,
+        progress: Callable[[int, int, int], None],
+    ) -> None:
+        """Write one of its databases over the main database of another connection, as one transaction."""
+        ...
+
     def interrupt(self) -> None:
         """End the statement that runs, from another thread."""
         ...

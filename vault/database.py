@@ -14,10 +14,11 @@ from typing import TypeVar
 import sqlcipher3
 
 from vault.connection import MEMORY, Connection, Row, SqlValue, check_length, guarded
-from vault.errors import Locked, RolledBack
+from vault.errors import Locked, RolledBack, VaultError
 from vault.fields import FieldCipher
 from vault.guard import ACCEPT, Newest
 from vault.opening import Opened, make, make_in_memory, open_verified, own_fields
+from vault.scrub import has_remains, scrub
 
 __all__ = ["UNLOCK", "Connection", "Database", "Row", "SqlValue"]
 
@@ -27,6 +28,10 @@ UNLOCK = "`claw vault unlock` opens it again."
 """What to do about a vault that was locked."""
 
 _INTERRUPT_EVERY_S = 0.05
+_BEING_READ = (
+    "Another program was reading the vault: until it closes it, older versions of the pages lie, encrypted, in the "
+    "write-ahead log."
+)
 
 
 class Database:
@@ -182,6 +187,38 @@ class Database:
         """
         # (busy, frames in the log, frames folded)
         return self.alone(lambda c: bool(c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0][1] <= 0))
+
+    def scrub(self) -> None:
+        """Write all pages anew, unless nothing was deleted since that was last done (`vault.scrub`).
+
+        Raises:
+            RolledBack, DiskFull, VaultError: as in `write`.
+            Locked: the database is being closed, and wouldn't wait; nothing was changed.
+        """
+        connection, witness = self._connection, self._opened.witness
+
+        def go_on() -> None:
+            if self._given_up:
+                raise Locked(self._given_up, hint=UNLOCK)
+
+        def run() -> None:
+            if self._guard and witness and has_remains(connection):
+                with self._writing():
+                    scrub(connection, witness, self._path, self._guard.before, go_on)
+
+        self._run(run)
+
+    def clear_away(self) -> str:
+        """Let nothing of what was deleted remain in the files; what keeps that from being done fails nothing.
+
+        Returns:
+            Where encrypted copies lie still, and until when, for the person to read; empty where nothing is left.
+        """
+        try:
+            self.scrub()
+            return "" if self.fold() else _BEING_READ
+        except VaultError as error:
+            return f"Unused parts of encrypted pages may hold copies until retention next runs: {error.message}"
 
     def newest(self) -> Newest | None:
         """The state that the anchor remembers; `None` for a database in memory, or one with an alarm."""

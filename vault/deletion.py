@@ -31,15 +31,8 @@ def delete_messages(connection: Connection, place: Sequence[str | None], message
         place: The session's id, and the id of the message that the first of them answers.
         messages: As `below` gives them.
     """
-    gone = list(messages)
-    # Blanked in their places first: a page that is merged with its neighbours keeps copies of what lay in it, which
-    # `secure_delete` doesn't know of.
-    for message_id in gone:
-        connection.execute(
-            "UPDATE messages SET text = printf('%*s', octet_length(text), '') WHERE id = ?", (message_id,)
-        )
     # From the root, the cascade would nest once per message, and SQLite ends it at a thousand.
-    for message_id in gone:
+    for message_id in messages:
         connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
     session_id, parent_id = place
     connection.execute(

@@ -83,13 +83,14 @@ class Receipt(msgspec.Struct, frozen=True):
     Attributes:
         erased: How much went.
         entry: The receipt's number in the transparency log; `None` where that log is damaged and takes none.
-        gone: Whether it is out of the write-ahead log already. If another process was reading just then, older
-            versions of the pages lie there, encrypted, until the vault is next closed by everybody.
+        gone: Whether nothing of it is left in the files.
+        left: If not, where encrypted copies of it lie still, and until when.
     """
 
     erased: Erased
     entry: int | None
     gone: bool
+    left: str = ""
 
 
 class Erasure:
@@ -134,7 +135,8 @@ class Erasure:
             return erased, self._receipt(connection, erased)
 
         erased, entry = self._database.write(work)
-        return Receipt(erased, entry, self._database.fold())
+        left = self._database.clear_away()
+        return Receipt(erased, entry, not left, left)
 
     def _receipt(self, connection: Connection, erased: Erased) -> int | None:
         from vault.log.entries import Action, Entry

@@ -128,7 +128,7 @@ TABLES: dict[str, Table] = {
     "vault_state": Table(
         Kind.BOOKKEEPING,
         ("only",),
-        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms retained_ms slots_epoch before"),
+        _all(_GENERAL, "only epoch field_epoch created_ms rotated_ms retained_ms slots_epoch before remains"),
         travels=Travels.NOWHERE,
         since=2,
     ),

@@ -193,8 +193,7 @@ class Retention:
             return report
 
         report = self._database.write(work)
-        if report.erased.messages or report.log_entries:
-            self._database.fold()
+        self._database.clear_away()
         return report
 
     def run_if_due(self, now_ms: int | None = None) -> RetentionReport | None:

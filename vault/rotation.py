@@ -106,7 +106,8 @@ def _export(connection: Connection, copy: Path, key: bytes, old: FieldCipher, ne
             for column in sealed_columns(table):
                 _reseal(connection, table, column, old, new)
         connection.execute(
-            "UPDATE fresh.vault_state SET field_epoch = ?, rotated_ms = ?", (new.epoch, time.time_ns() // 1_000_000)
+            "UPDATE fresh.vault_state SET field_epoch = ?, rotated_ms = ?, remains = 0",
+            (new.epoch, time.time_ns() // 1_000_000),
         )
         connection.execute("COMMIT")
         return _content(connection)

@@ -111,10 +111,7 @@ def _receipt(receipt: "Receipt") -> list[str]:
     if receipt.entry is None:
         lines.append("The transparency log is damaged and took no receipt: `claw vault check` says more.")
     if not receipt.gone:
-        lines.append(
-            "Another program was reading the vault: until it closes it, older versions of the pages lie, "
-            "encrypted, in the write-ahead log."
-        )
+        lines.append(receipt.left)
     return lines
 
 

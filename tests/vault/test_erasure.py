@@ -116,9 +116,8 @@ def test_no_word_stays_behind_between_the_pages_of_a_large_index_or_in_pages_tha
 
 
 @pytest.mark.parametrize("more", [15, 30])
-def test_what_the_unused_parts_of_pages_keep_of_erased_titles_goes_with_the_next_rotation(
-    vault: Vault, more: int
-) -> None:
+def test_no_unused_part_of_a_page_keeps_a_copy(vault: Vault, more: int) -> None:
+    # With rows of these lengths, merging pages leaves copies of titles in them, where no query finds any.
     def fill(connection: Connection) -> None:
         for number in range(900):
             words = CANARY * 3 if number % 3 else "k" * more
@@ -129,12 +128,12 @@ def test_what_the_unused_parts_of_pages_keep_of_erased_titles_goes_with_the_next
 
     vault.database.write(fill)
     gone = [session for session in vault.conversations.sessions() if session.id.startswith("gone")]
-    erase(vault, vault.erasure.of_sessions(gone))
+    receipt = erase(vault, vault.erasure.of_sessions(gone))
+    assert receipt.gone
     assert CANARY not in dump(vault)
-    home, fresh = vault.home, vault.rotate()
-    assert CANARY.encode() not in everything_readable(home.database, fresh.derive("database"))
-    with Vault.open_with_master(home, fresh, "rotation") as renewed:
-        assert len(renewed.conversations.sessions()) == 300
+    assert CANARY.encode() not in readable(vault)
+    assert len(vault.conversations.sessions()) == 300
+    assert vault.database.integrity_errors() == []
 
 
 def test_an_erasure_that_fails_halfway_leaves_everything(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
