@@ -191,8 +191,10 @@ def _delete(vault: "Vault", arguments: argparse.Namespace, console: Console) -> 
             console.say("Nothing was removed.")
             return 1
     with Working(console, "removing"):
-        vault.erasure.carry_out(vault.erasure.of_sessions(list(found.values())))
+        receipt = vault.erasure.carry_out(vault.erasure.of_sessions(list(found.values())))
     console.say(f"Removed {titles}.")
+    if receipt.left:
+        console.say(receipt.left)
     return 0
 
 

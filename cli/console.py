@@ -128,7 +128,9 @@ class Console:
         try:
             vault.note_opening()
             if due:
-                vault.retention.run_if_due()
+                report = vault.retention.run_if_due()
+                if report and report.left:
+                    self.say(report.left)
         except VaultError as error:  # a full disk, say, keeps nobody from reading
             self.say(f"What was due could not be done: {error.message}")
         PauseLatch(self.home).fold_into(vault)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vault.durable import storage_error
-from vault.errors import VaultError
+from vault.errors import InUse, VaultError
 from vault.pages import WalPosition
 
 __all__ = ["Anchor", "AnchorRecord", "LogHead"]
@@ -85,7 +85,7 @@ class Anchor:
         """Hold the lock that every writer of every process takes.
 
         Raises:
-            VaultError: another process held it for a minute.
+            InUse: another process held it for a minute.
         """
         deadline = time.monotonic() + _LOCK_WITHIN_S
         while True:
@@ -94,7 +94,7 @@ class Anchor:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise VaultError(
+                    raise InUse(
                         "Another program holds the vault's database.",
                         hint="One of yours may be importing or restoring: wait for it or close it, and try again.",
                     ) from None

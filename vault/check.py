@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vault.connection import Connection
-from vault.errors import ClawError, DatabaseDamaged
+from vault.errors import ClawError, DatabaseDamaged, DiskFull, InUse, Locked
 from vault.inventory import TABLES, sealed_columns
 from vault.keyslots import BACKUP_SUFFIX
 
@@ -44,6 +44,9 @@ def check_vault(vault: "Vault", progress: Progress) -> list[Checked]:
     Args:
         vault: Open; it may be open for reading alone.
         progress: Told how far it is.
+
+    Raises:
+        DiskFull, InUse, Locked: it can't be looked at now, which says nothing about it.
     """
     parts: dict[str, Callable[[], _Findings]] = {
         "anchor": lambda: _anchor(vault),
@@ -59,6 +62,8 @@ def check_vault(vault: "Vault", progress: Progress) -> list[Checked]:
         progress(part, done, len(parts))
         try:
             findings = check()
+        except (DiskFull, InUse, Locked):
+            raise  # nothing is wrong with the vault
         except ClawError as error:
             findings = _Findings([error.message], "")
         found.append(Checked(part, tuple(findings.wrong), findings.seen))

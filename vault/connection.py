@@ -14,7 +14,7 @@ from urllib.parse import quote
 import sqlcipher3
 
 from vault.descriptors import Descriptors
-from vault.errors import DatabaseDamaged, DiskFull, PlaintextDatabase, VaultError
+from vault.errors import DatabaseDamaged, DiskFull, InUse, PlaintextDatabase, VaultError
 from vault.keys import KEY_BYTES
 
 __all__ = [
@@ -197,9 +197,7 @@ def guarded(work: Callable[[], Result], path: Path) -> Result:
                 hint="Make the folder writable, or point CLAW_HOME at one that is.",
             ) from error
         if primary == _BUSY:
-            raise VaultError(
-                "Another program holds the vault's database.", hint="Close it and try again."
-            ) from error
+            raise InUse("Another program holds the vault's database.", hint="Close it and try again.") from error
         raise VaultError(f"The vault's database refused: {error}.") from error
 
 

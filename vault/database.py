@@ -18,7 +18,7 @@ from vault.errors import Locked, RolledBack, VaultError
 from vault.fields import FieldCipher
 from vault.guard import ACCEPT, Newest
 from vault.opening import Opened, make, make_in_memory, open_verified, own_fields
-from vault.scrub import has_remains, scrub
+from vault.scrub import copy_into, epoch_of, has_remains, remove_copies, staging, write_over
 
 __all__ = ["UNLOCK", "Connection", "Database", "Row", "SqlValue"]
 
@@ -28,10 +28,10 @@ UNLOCK = "`claw vault unlock` opens it again."
 """What to do about a vault that was locked."""
 
 _INTERRUPT_EVERY_S = 0.05
-_BEING_READ = (
-    "Another program was reading the vault: until it closes it, older versions of the pages lie, encrypted, in the "
-    "write-ahead log."
-)
+_COPIES = 2
+"""How often a copy is made that somebody may overtake by writing."""
+_UNUSED_PARTS = "Unused parts of encrypted pages may hold copies until retention next runs: {}"
+_OLDER_PAGES = "The files hold older versions of the pages, encrypted, until retention next runs: {}"
 
 
 class Database:
@@ -191,22 +191,51 @@ class Database:
     def scrub(self) -> None:
         """Write all pages anew, unless nothing was deleted since that was last done (`vault.scrub`).
 
+        Others may write while the copy is made, and have to wait while it is written over.
+
         Raises:
             RolledBack, DiskFull, VaultError: as in `write`.
             Locked: the database is being closed, and wouldn't wait; nothing was changed.
+            KeyboardInterrupt: while this was waited for; nothing was changed.
         """
-        connection, witness = self._connection, self._opened.witness
+        interrupted = threading.Event()
 
         def go_on() -> None:
             if self._given_up:
                 raise Locked(self._given_up, hint=UNLOCK)
+            if interrupted.is_set():
+                raise VaultError("It was interrupted.")
 
-        def run() -> None:
-            if self._guard and witness and has_remains(connection):
+        try:
+            self._run(lambda: self._scrub(go_on))
+        except (KeyboardInterrupt, SystemExit):
+            interrupted.set()
+            with self._interrupting:
+                if not self._closed:
+                    self._connection.interrupt()
+            raise
+
+    def _scrub(self, go_on: Callable[[], None]) -> None:
+        connection, witness, guard = self._connection, self._opened.witness, self._guard
+        if not (guard and witness):
+            return  # in memory alone
+        with contextlib.ExitStack() as staged:
+            with self._writing():
+                remove_copies(self._path)
+                if not has_remains(connection):
+                    return
+                copy = staged.enter_context(staging(self._path))
+            for _ in range(_COPIES):
+                with _changeable(connection):
+                    epoch = copy_into(copy, connection)
+                go_on()
                 with self._writing():
-                    scrub(connection, witness, self._path, self._guard.before, go_on)
-
-        self._run(run)
+                    if epoch == epoch_of(connection):
+                        write_over(connection, copy, witness, guard.before, go_on)
+                        return
+            with self._writing():
+                copy_into(copy, connection)
+                write_over(connection, copy, witness, guard.before, go_on)
 
     def clear_away(self) -> str:
         """Let nothing of what was deleted remain in the files; what keeps that from being done fails nothing.
@@ -214,11 +243,18 @@ class Database:
         Returns:
             Where encrypted copies lie still, and until when, for the person to read; empty where nothing is left.
         """
+        left = ""
         try:
             self.scrub()
-            return "" if self.fold() else _BEING_READ
         except VaultError as error:
-            return f"Unused parts of encrypted pages may hold copies until retention next runs: {error.message}"
+            left = _UNUSED_PARTS.format(error.message)
+        except KeyboardInterrupt:
+            left = _UNUSED_PARTS.format("it was interrupted.")
+        try:
+            folded = self.fold()
+        except VaultError as error:
+            return left or _OLDER_PAGES.format(error.message)
+        return left or ("" if folded else _OLDER_PAGES.format("another program was reading."))
 
     def newest(self) -> Newest | None:
         """The state that the anchor remembers; `None` for a database in memory, or one with an alarm."""
@@ -323,15 +359,23 @@ class Database:
             raise RolledBack(self.alarm, hint=ACCEPT)
         connection = self._connection
         try:
-            with self._guard.writing(connection) if self._guard else contextlib.nullcontext():
-                connection.execute("PRAGMA query_only=OFF")
-                try:
-                    yield
-                finally:
-                    connection.execute("PRAGMA query_only=ON")
+            with (
+                self._guard.writing(connection) if self._guard else contextlib.nullcontext(),
+                _changeable(connection),
+            ):
+                yield
         except RolledBack as error:
             self.alarm = error.message
             raise
+
+
+@contextlib.contextmanager
+def _changeable(connection: Connection) -> Iterator[None]:
+    connection.execute("PRAGMA query_only=OFF")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA query_only=ON")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ a receipt in the transparency log, in figures. Backups made earlier still hold i
 to the tombstones. Destroying the whole vault is `vault.shred`.
 """
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
 from vault.deletion import below, delete_messages, delete_session
-from vault.errors import LogDamaged, NotFound
+from vault.errors import DiskFull, LogDamaged, NotFound
 from vault.messages import MessageId, Session
 from vault.sanitize import sanitize_line
 from vault.tombstones import Buried, attachment_id, bury
@@ -94,11 +95,20 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Erasure:
-    """Plans and carries out erasures in one vault."""
+    """Plans and carries out erasures in one vault.
 
-    def __init__(self, database: Database, log: "Callable[[], TransparencyLog]") -> None:
+    Args:
+        database: Its database.
+        log: Its transparency log.
+        make_room: Gives a nearly full disk what was set aside for this; whether there was need, and anything.
+    """
+
+    def __init__(
+        self, database: Database, log: "Callable[[], TransparencyLog]", make_room: Callable[[], bool]
+    ) -> None:
         self._database = database
         self._log = log
+        self._make_room = make_room
 
     def of_sessions(self, sessions: list[Session]) -> Plan:
         """Erase conversations with all that belongs to them."""
@@ -134,6 +144,10 @@ class Erasure:
             erased = erase(connection, plan, _now_ms())
             return erased, self._receipt(connection, erased)
 
+        # What goes is overwritten with zeros, in the write-ahead log first: that takes as much room as it had.
+        if self._make_room():
+            with contextlib.suppress(DiskFull):
+                self._database.fold()
         erased, entry = self._database.write(work)
         left = self._database.clear_away()
         return Receipt(erased, entry, not left, left)

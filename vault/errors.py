@@ -29,6 +29,7 @@ ClawError                     something a person can act on; carries the exit co
     ├── ImportRefused         exit 2: a folder or file that can't be imported, or a backup that can't be read
     ├── VersionTooNew
     ├── DiskFull
+    ├── InUse                 another program holds the database for longer than anybody waits
     ├── NotFound              exit 2: no such session, message or model
     ├── FrameError            a peer process broke the framing
     └── EgressError           something that should leave or arrive didn't
@@ -52,6 +53,7 @@ __all__ = [
     "HardwareError",
     "HomeNotWritable",
     "ImportRefused",
+    "InUse",
     "KeychainError",
     "KeychainLocked",
     "KeysRenewed",
@@ -232,6 +234,10 @@ class VersionTooNew(VaultError):
 
 class DiskFull(VaultError):
     """The disk has no room for what was to be written."""
+
+
+class InUse(VaultError):
+    """Another program holds the vault's database for longer than anybody waits."""
 
 
 class NotFound(VaultError):

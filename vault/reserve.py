@@ -13,11 +13,14 @@ __all__ = ["RESERVE", "Reserve"]
 RESERVE = "reserve"
 """The file's name, in the vault's folder."""
 
-_BYTES = 256 * 1024
-_LEAST = 64 * 1024
+_BYTES = 8 << 20
+"""As much as a write-ahead log of usual length, and what erasing adds to it, need to be folded in."""
+_SHARE = 8
+"""It is at most this part of what is free, or else as little as helps."""
+_LITTLE = 256 << 10
+_LEAST = 64 << 10
 """Less is of no use: the index of an empty log takes 32 KiB."""
-_PIECE = 16 * 1024
-"""It is written in pieces: on a disk with little room some of it stays."""
+_PIECE = 16 << 10
 
 
 class Reserve:
@@ -31,22 +34,28 @@ class Reserve:
         self._path = vault / RESERVE
 
     def keep(self) -> None:
-        """Set room aside, or as much as there is; nothing depends on it."""
+        """Set room aside, or as much as can be spared; nothing depends on it."""
         with contextlib.suppress(OSError):
-            if self._path.exists() and self._path.stat().st_size >= _LEAST:
+            kept = self._path.stat().st_size if self._path.exists() else 0
+            status = os.statvfs(self._path.parent)
+            free = status.f_bavail * status.f_frsize + kept
+            size = min(_BYTES, max(free // _SHARE, min(free, _LITTLE)))
+            if kept >= size or size < _LEAST:
                 return
-            noise = os.urandom(_BYTES)  # zeros take no room on some file systems
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                with contextlib.suppress(OSError):
-                    for at in range(0, _BYTES, _PIECE):
-                        os.write(descriptor, noise[at : at + _PIECE])
-                kept = os.fstat(descriptor).st_size
+                for at in range(kept, size - _PIECE + 1, _PIECE):
+                    os.pwrite(descriptor, os.urandom(_PIECE), at)  # zeros take no room on some file systems
             finally:
                 os.close(descriptor)
-            if kept < _LEAST:
-                self._path.unlink()
+
+    def make_room(self) -> bool:
+        """Give the room back if there is little else; whether it was given."""
+        try:
+            status = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        return status.f_bavail * status.f_frsize < _BYTES and self.release()
 
     def release(self) -> bool:
         """Give the room back to the disk; whether there was any."""

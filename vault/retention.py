@@ -101,18 +101,23 @@ class Rule(NamedTuple):
 
 
 class RetentionReport(msgspec.Struct, frozen=True):
-    """What went when retention ran."""
+    """What went when retention ran.
+
+    Attributes:
+        left: Where encrypted copies of what went, now or before, lie still, and until when; empty where nowhere.
+    """
 
     archived: int = 0
     erased: Erased = Erased()
     log_entries: int = 0
     notifications: int = 0
     files: int = 0
+    left: str = ""
 
     @property
     def anything(self) -> bool:
         """Whether something went at all."""
-        return self != RetentionReport()
+        return self != RetentionReport(left=self.left)
 
     def __str__(self) -> str:
         parts = [
@@ -193,8 +198,7 @@ class Retention:
             return report
 
         report = self._database.write(work)
-        self._database.clear_away()
-        return report
+        return msgspec.structs.replace(report, left=self._database.clear_away())
 
     def run_if_due(self, now_ms: int | None = None) -> RetentionReport | None:
         """Run, unless that was done within a day, or the vault is open for reading alone."""

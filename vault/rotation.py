@@ -20,6 +20,7 @@ from vault.inventory import TABLES, sealed_columns
 from vault.keys import MasterKey
 from vault.keyslots import Keyslots
 from vault.mirror import Mirror
+from vault.scrub import remove_copies
 from vault.slot_epoch import check_newest, newest_epoch
 from vault.swap import Presence
 
@@ -65,27 +66,30 @@ def rotate(
         slots = Keyslots.read(home.keyslots)  # alone: or a slot added now would be lost
         check_newest(slots, database.read(newest_epoch))
         renewed = slots.rewrapped(master, fresh)
-        folder = presence.stage()
-        copy = folder / home.database.name
-        old = database.fields
-        new = FieldCipher(fresh.derive, fresh.vault_id, old.epoch + 1)
-        progress("encrypting anew")
-        key = fresh.derive(DATABASE_USE)
-        content, exported = database.alone(lambda c: (_export(c, copy, key, old, new), database.newest()))
-        progress("verifying")
-        _verify(copy, key, new, content)
-        if copy.with_name(f"{copy.name}-wal").exists():  # the swap leaves it behind
-            raise VaultError("The copy under the new key could not be completed.", hint="Check the disk.")
-        renewed.write(folder / home.keyslots.name)
-        database.close()
-        newest = database.newest()
-        if newest is None or exported is None or newest.epoch != exported.epoch:
-            raise VaultError("The vault was written to while its keys were renewed.", hint="Try again.")
-        if presence.leaving:  # it isn't for us to decide under which key a locked vault lies
-            raise Locked("The vault was locked while its keys were renewed; they are the old ones.", hint=UNLOCK)
-        if mirror:
-            mirror.write(newest, also=mirror.of(fresh))
-        presence.commit()
+        remove_copies(home.database)
+        with presence.staging() as folder:
+            copy = folder / home.database.name
+            old = database.fields
+            new = FieldCipher(fresh.derive, fresh.vault_id, old.epoch + 1)
+            progress("encrypting anew")
+            key = fresh.derive(DATABASE_USE)
+            content, exported = database.alone(lambda c: (_export(c, copy, key, old, new), database.newest()))
+            progress("verifying")
+            _verify(copy, key, new, content)
+            if copy.with_name(f"{copy.name}-wal").exists():  # the swap leaves it behind
+                raise VaultError("The copy under the new key could not be completed.", hint="Check the disk.")
+            renewed.write(folder / home.keyslots.name)
+            database.close()
+            newest = database.newest()
+            if newest is None or exported is None or newest.epoch != exported.epoch:
+                raise VaultError("The vault was written to while its keys were renewed.", hint="Try again.")
+            if presence.leaving:  # it isn't for us to decide under which key a locked vault lies
+                raise Locked(
+                    "The vault was locked while its keys were renewed; they are the old ones.", hint=UNLOCK
+                )
+            if mirror:
+                mirror.write(newest, also=mirror.of(fresh))
+            presence.commit()
     return fresh
 
 

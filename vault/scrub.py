@@ -8,17 +8,18 @@ encrypted with the same key; it is given the number of the next transaction; and
 (https://www.sqlite.org/backup.html) writes its pages over the vault's, as one transaction like any other.
 """
 
+import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vault.connection import Connection
 from vault.durable import at_work_in, make_private_folder, remove_abandoned, storage_error
-from vault.errors import VaultError
+from vault.errors import InUse
 
-__all__ = ["has_remains", "scrub"]
+__all__ = ["copy_into", "epoch_of", "has_remains", "remove_copies", "staging", "write_over"]
 
 _FOLDER = ".scrub."
 _STEP_PAGES = 1024
@@ -31,50 +32,79 @@ def has_remains(connection: Connection) -> bool:
     return row is not None and bool(row[0])
 
 
-def scrub(
-    connection: Connection, reader: Connection, database: Path, before: bytes, go_on: Callable[[], None]
-) -> None:
-    """Write all pages anew, in one transaction.
+def epoch_of(connection: Connection) -> int:
+    """How many transactions have changed the vault."""
+    row = connection.execute("SELECT epoch FROM vault_state").fetchone()
+    return int(row[0]) if row else 0
 
-    Args:
-        connection: For writing, in no transaction, while no other process writes.
-        reader: Another one to the same database, for reading alone.
-        database: The file.
-        before: What the transaction is to hold of the state before it.
-        go_on: Called now and then; what it raises ends this, and nothing was changed.
 
-    Raises:
-        DiskFull: there is no room for the copy, or for the pages; nothing was changed.
-        VaultError: another program keeps the database from being written; nothing was changed.
-    """
+def remove_copies(database: Path) -> None:
+    """Remove copies that a crash left behind; what somebody is at work on stays."""
     for abandoned in database.parent.glob(f"{_FOLDER}*"):
-        remove_abandoned(abandoned)  # a copy of what may have been erased since
+        remove_abandoned(abandoned)
+
+
+@contextlib.contextmanager
+def staging(database: Path) -> Iterator[Path]:
+    """Where the copy of a database is to lie; gone in the end. Begun while nobody else begins one."""
+    remove_copies(database)
     folder = database.with_name(f"{_FOLDER}{secrets.token_hex(6)}.new")
     make_private_folder(folder)
     try:
         with at_work_in(folder):
-            copy = folder / database.name
-            _make_copy(connection, copy, before)
-            go_on()
-            reader.execute("ATTACH DATABASE ? AS clean", (f"{copy.as_uri()}?mode=ro",))
-            try:
-                reader.backup(connection, pages=_STEP_PAGES, name="clean", progress=_Progress(go_on))
-            finally:
-                reader.execute("DETACH DATABASE clean")
+            yield folder / database.name
     except OSError as error:
         raise storage_error(error, folder) from error
     finally:
         remove_abandoned(folder)
 
 
-def _make_copy(connection: Connection, copy: Path, before: bytes) -> None:
+def copy_into(copy: Path, connection: Connection) -> int:
+    """Make a copy of all that is in use of a database, with its key.
+
+    Args:
+        copy: Where it is to lie; one that lies there is replaced.
+        connection: To the database, in no transaction.
+
+    Returns:
+        The epoch that it is of.
+    """
+    copy.unlink(missing_ok=True)
     os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     connection.execute("VACUUM INTO ?", (str(copy),))
-    # Without a key of its own, what is attached has the database's.
-    connection.execute("ATTACH DATABASE ? AS clean", (str(copy),))
-    try:
+    with _attached(connection, str(copy)):
+        row = connection.execute("SELECT epoch FROM clean.vault_state").fetchone()
+    return int(row[0]) if row else 0
+
+
+def write_over(
+    connection: Connection, copy: Path, reader: Connection, before: bytes, go_on: Callable[[], None]
+) -> None:
+    """Write a copy's pages over the database's, in one transaction.
+
+    Args:
+        connection: To the database, in no transaction, while no other process writes.
+        copy: Of its newest state.
+        reader: Another connection to the database, for reading alone.
+        before: What the transaction is to hold of the state before it.
+        go_on: Called now and then; what it raises ends this, and nothing was changed.
+
+    Raises:
+        InUse: another program keeps the database from being written; nothing was changed.
+    """
+    with _attached(connection, str(copy)):
         connection.execute("PRAGMA clean.journal_mode=MEMORY").fetchall()
         connection.execute("UPDATE clean.vault_state SET epoch = epoch + 1, before = ?, remains = 0", (before,))
+    with _attached(reader, f"{copy.as_uri()}?mode=ro"):
+        reader.backup(connection, pages=_STEP_PAGES, name="clean", progress=_Progress(go_on))
+
+
+@contextlib.contextmanager
+def _attached(connection: Connection, copy: str) -> Iterator[None]:
+    # Without a key of its own, what is attached has the database's.
+    connection.execute("ATTACH DATABASE ? AS clean", (copy,))
+    try:
+        yield
     finally:
         connection.execute("DETACH DATABASE clean")
 
@@ -92,4 +122,4 @@ class _Progress:
         if remaining != self._remaining:
             self._remaining, self._give_up = remaining, time.monotonic() + _BUSY_FOR_S
         elif time.monotonic() > self._give_up:
-            raise VaultError("Another program holds the vault's database.", hint="Close it and try again.")
+            raise InUse("Another program holds the vault's database.", hint="Close it and try again.")

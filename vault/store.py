@@ -226,7 +226,7 @@ class Vault:
         """Erasing on purpose."""
         from vault.erasure import Erasure
 
-        return Erasure(self._database, lambda: self.log)
+        return Erasure(self._database, lambda: self.log, Reserve(self.home.vault).make_room)
 
     @cached_property
     def notifications(self) -> "Notifications":

@@ -4,6 +4,9 @@ A redo log in its simplest form. The new files are made and synced in `vault/nex
 decides: before it is durable the old vault counts, from then on the new one, and whoever opens the vault next
 carries out the renames that are still to do. No key is needed for that.
 
+What was staged and never decided is a copy of the vault that nothing watches over: it goes with the failure that
+left it, or with the next opening.
+
 Everybody who has the vault open holds a shared lock on its folder, and a swap needs the lock alone: SQLite removes
 a write-ahead log by name, so that a connection to the old database, closed late, would remove the new one's.
 """
@@ -102,6 +105,7 @@ class Presence:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
                 _finish(vault)
                 fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            _remove_undecided(vault)  # nobody can be at work on it: who is, is alone
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -127,15 +131,19 @@ class Presence:
             finally:
                 self._end_alone()
 
-    def stage(self) -> Path:
-        """An empty folder for the new files; within `alone`."""
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """An empty folder for the new files, gone in the end; within `alone`."""
+        _remove_undecided(self._vault)
         folder = self._vault / _FOLDER
-        shutil.rmtree(folder, ignore_errors=True)  # of a swap that was never decided
         make_private_folder(folder)
-        return folder
+        try:
+            yield folder
+        finally:
+            _remove_undecided(self._vault)
 
     def commit(self) -> None:
-        """Make the staged files, which must be whole and synced, the vault's; within `alone`.
+        """Make the staged files, which must be whole and synced, the vault's; within `staging`.
 
         No connection to the old database may be open any more.
 
@@ -175,6 +183,12 @@ class Presence:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         if self.leaving:
             self.close()
+
+
+def _remove_undecided(vault: Path) -> None:
+    folder = vault / _FOLDER
+    if not (folder / _READY).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _finish(vault: Path) -> None:

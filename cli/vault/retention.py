@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                     print(msgspec.json.encode(report).decode())
                 else:
                     console.say(f"{str(report).capitalize()}.")
+                    if report.left:
+                        console.say(report.left)
     return 0
 
 

@@ -54,6 +54,7 @@ def test_without_anybody_to_ask_it_needs_yes(person: Person) -> None:
         "erased": {"sessions": 1, "messages": 3, "files": 1},
         "entry": 0,
         "gone": True,
+        "left": "",
     }
     assert done.stderr == ""
 

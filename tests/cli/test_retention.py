@@ -83,7 +83,7 @@ def test_a_run_says_what_went(person: Person) -> None:
     age(person, "old", 31)
     assert person.claw("vault", "retention", "run").stderr == "Archived 1 conversation.\n"
     report = json.loads(person.claw("vault", "retention", "run", "--json").stdout)
-    assert list(report) == ["archived", "erased", "log_entries", "notifications", "files"]
+    assert list(report) == ["archived", "erased", "log_entries", "notifications", "files", "left"]
 
 
 def test_archived_conversations_are_listed_and_found_when_asked_for(person: Person) -> None:

@@ -9,7 +9,7 @@ from tests.fixtures.decrypted import everything_readable
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.erasure import Erased, Plan, Receipt
-from vault.errors import DiskFull, NotFound, RolledBack
+from vault.errors import NotFound, RolledBack, VaultError
 from vault.home import Home
 from vault.inventory import TABLES
 from vault.messages import Attachment, Generation, Message, MessageId, Session
@@ -141,11 +141,11 @@ def test_an_erasure_that_fails_halfway_leaves_everything(vault: Vault, monkeypat
     exchange(vault, session, None, "words", "file.txt")
     before = dump(vault)
 
-    def full(*_arguments: object) -> None:
-        raise DiskFull("no room for the receipt")
+    def fail(*_arguments: object) -> None:
+        raise VaultError("the receipt could not be written")
 
-    monkeypatch.setattr(vault.log, "record", full)
-    with pytest.raises(DiskFull):
+    monkeypatch.setattr(vault.log, "record", fail)
+    with pytest.raises(VaultError, match="receipt"):
         erase(vault, vault.erasure.of_sessions([session]))
     assert dump(vault) == before
 

@@ -1,11 +1,14 @@
 """Room set aside: a vault on a full disk can be read, taken along and emptied."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.processes import SmallDisk, fill
+from vault.check import check_vault
 from vault.errors import DiskFull
 from vault.home import Home
 from vault.reserve import RESERVE, Reserve
@@ -45,6 +48,36 @@ def use_on_a_full_disk(folder: str) -> None:
     with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
         assert vault.conversations.sessions() == []
         assert vault.integrity_errors() == []
+
+
+def test_a_conversation_that_fills_the_disk_can_be_erased_at_once(small_disk: SmallDisk) -> None:
+    small_disk.run("40m", fill_it_by_talking)
+
+
+def fill_it_by_talking(folder: str) -> None:
+    home = made(folder)
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        filler = fill(Path(folder))
+        os.truncate(filler, filler.stat().st_size - (2 << 20))
+        talk(vault)
+        with pytest.raises(DiskFull):
+            check_vault(vault, lambda *_: None)
+        for session in vault.conversations.sessions():
+            vault.erasure.carry_out(vault.erasure.of_sessions([session]))
+        assert vault.conversations.sessions() == []
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert vault.alarm == ""
+        assert not any(part.wrong for part in check_vault(vault, lambda *_: None))
+
+
+def talk(vault: Vault) -> None:
+    session, last = vault.conversations.start("more", ""), None
+    with contextlib.suppress(DiskFull):
+        while True:
+            last = vault.conversations.append(session.id, last, "user", os.urandom(6000).hex()).id
+    with contextlib.suppress(DiskFull):
+        while True:
+            vault.conversations.rename(session.id, "again")
 
 
 def test_a_full_disk_on_which_nothing_was_set_aside_is_an_error_that_changes_nothing(small_disk: SmallDisk) -> None:

@@ -239,12 +239,38 @@ def test_interrupted_at_any_step_the_old_or_the_new_vault_opens(
     monkeypatch.undo()
     assert number < ENOUGH - 1 or not interrupted
     filled.close()
+    leave_undecided(home)
     with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
         assert vault.alarm == ""
         assert texts(vault) == CONTENT
         assert vault.integrity_errors() == []
+        assert not (home.vault / "next").exists()
         assert vault.database.fields.epoch in ((1, 2) if interrupted else (2,))
         vault.conversations.start("goes on", "")
+
+
+def leave_undecided(home: Home) -> None:
+    """What a kill leaves of a swap before it is decided, where there is none."""
+    folder = home.vault / "next"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "vault.db").write_bytes(b"a copy of the vault")
+
+
+def test_no_copy_of_the_vault_outlives_a_rotation_that_failed(
+    home: Home, filled: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "_verify", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        filled.rotate()
+    assert not (home.vault / "next").exists()
+
+
+def test_a_rotation_takes_copies_along_that_a_kill_left_under_the_old_key(home: Home, filled: Vault) -> None:
+    left = home.vault / ".scrub.0123456789ab.new"
+    left.mkdir()
+    filled.rotate().wipe()
+    assert not left.exists()
 
 
 class RotatesWhenAsked(Notebook):
@@ -288,6 +314,7 @@ def test_a_lock_while_the_keys_are_renewed_lets_nobody_in_before_the_end_and_kee
 
     with pytest.raises(Locked, match="the old ones"):
         filled.rotate(lock_when_nearly_done)
+    assert not (home.vault / "next").exists()
     assert refused == ["somebody is at work"]
     with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
         assert texts(vault) == CONTENT

@@ -1,6 +1,8 @@
 """Writing all pages anew: what is left out, what stays, and what happens when it is disturbed."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,9 @@ import pytest
 from tests.fixtures.databases import KEY, MANY, PAGE, image, note, read_frames, titles
 from tests.fixtures.decrypted import everything_readable
 from tests.fixtures.processes import SmallDisk, fill
-from vault import connection, scrub
+from vault import connection, database, scrub
 from vault.database import Connection, Database
-from vault.errors import DatabaseDamaged, Locked
+from vault.errors import DatabaseDamaged, DiskFull, Locked, VaultError
 
 GONE, KEPT = "zyxcanary", "kept"
 
@@ -106,7 +108,7 @@ def test_while_another_program_reads_it_is_done_and_that_one_reads_on(path: Path
     fill_and_delete(kept)
     reader.execute("BEGIN")
     assert reader.execute("SELECT count(*) FROM sessions").fetchone() == (300,)
-    assert "Another program was reading" in kept.clear_away()
+    assert "another program was reading" in kept.clear_away()
     assert not remains(kept)
     assert reader.execute("SELECT count(*) FROM sessions").fetchone() == (300,)
     reader.execute("COMMIT")
@@ -152,14 +154,14 @@ def test_locked_in_the_middle_nothing_is_changed(path: Path, monkeypatch: pytest
     kept = Database.create(path, KEY)
     fill_and_delete(kept)
     begun, locked = threading.Event(), threading.Event()
-    real = scrub._make_copy
 
-    def slowly(*arguments: object) -> None:
-        real(*arguments)  # type: ignore[arg-type]
+    def slowly(copy: Path, connection: Connection) -> int:
+        epoch = scrub.copy_into(copy, connection)
         begun.set()
         assert locked.wait(30)
+        return epoch
 
-    monkeypatch.setattr(scrub, "_make_copy", slowly)
+    monkeypatch.setattr(database, "copy_into", slowly)
     said: list[str] = []
     clearing = threading.Thread(target=lambda: said.append(kept.clear_away()))
     clearing.start()
@@ -177,6 +179,84 @@ def test_locked_in_the_middle_nothing_is_changed(path: Path, monkeypatch: pytest
     assert again.alarm == ""
     assert remains(again)
     again.close()
+
+
+def test_what_others_write_while_the_copy_is_made_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, other = Database.create(path, KEY), Database.open(path, KEY)
+    fill_and_delete(kept)
+    copies: list[int] = []
+
+    def overtaken(copy: Path, connection: Connection) -> int:
+        epoch = scrub.copy_into(copy, connection)
+        copies.append(epoch)
+        if len(copies) < 3:  # the third is made while nobody else can write
+            note(other, f"written meanwhile {len(copies)}")
+        return epoch
+
+    monkeypatch.setattr(database, "copy_into", overtaken)
+    assert kept.clear_away() == ""
+    assert len(copies) == 3
+    assert titles(kept)[-2:] == titles(other)[-2:] == ["written meanwhile 1", "written meanwhile 2"]
+    assert GONE.encode() not in readable(path)
+    other.close()
+    kept.close()
+    again = Database.open(path, KEY)
+    assert again.alarm == ""
+    assert again.integrity_errors() == []
+    again.close()
+
+
+def test_interrupted_by_the_person_nothing_is_changed_and_it_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Database.create(path, KEY)
+    fill_and_delete(kept)
+    begun, interrupted = threading.Event(), threading.Event()
+
+    def slowly(copy: Path, connection: Connection) -> int:
+        epoch = scrub.copy_into(copy, connection)
+        begun.set()
+        assert interrupted.wait(30)
+        return epoch
+
+    def wait_for_ctrl_c(work: Callable[[], object]) -> None:
+        def in_the_meantime() -> None:
+            with contextlib.suppress(VaultError):
+                real(work)
+
+        threading.Thread(target=in_the_meantime).start()
+        assert begun.wait(30)
+        threading.Timer(0.2, interrupted.set).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database, "copy_into", slowly)
+    real = kept._run
+    calls = iter([wait_for_ctrl_c])
+    monkeypatch.setattr(kept, "_run", lambda work: next(calls, real)(work))
+    assert "it was interrupted" in kept.clear_away()
+    monkeypatch.undo()
+    assert remains(kept)
+    assert others_in(path.parent) == []
+    assert kept.clear_away() == ""
+    kept.close()
+
+
+def test_where_it_cannot_be_done_rows_that_went_are_in_no_file_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, other = Database.create(path, KEY), Database.open(path, KEY)
+    kept.write(lambda c: [c.execute(MANY, (f"{GONE}{n}", "")) for n in range(3)])
+    kept.fold()
+    kept.write(lambda c: c.execute("DELETE FROM sessions"))
+
+    def full(*_: object) -> int:
+        raise DiskFull("The disk is full.")
+
+    monkeypatch.setattr(database, "copy_into", full)
+    assert "The disk is full" in kept.clear_away()
+    assert GONE.encode() not in readable(path)
+    other.close()
+    kept.close()
 
 
 def test_stopped_between_two_steps_of_writing_nothing_is_changed(
@@ -210,9 +290,12 @@ def test_stopped_between_two_steps_of_writing_nothing_is_changed(
     again.close()
 
 
-def test_a_copy_that_a_kill_left_behind_goes_with_the_next(path: Path) -> None:
+@pytest.mark.parametrize("something_went", [True, False])
+def test_a_copy_that_a_kill_left_behind_goes_with_the_next(path: Path, something_went: bool) -> None:
     kept = Database.create(path, KEY)
-    fill_and_delete(kept)
+    kept.scrub()
+    if something_went:
+        fill_and_delete(kept)
     left = path.with_name(f"{scrub._FOLDER}0123456789ab.new")
     left.mkdir()
     (left / path.name).write_bytes(bytes(4096))
