@@ -7,9 +7,9 @@ speaks https alone (TLS 1.3 or newer, pinned keys where the destination is pinne
 cookies from the environment or from a server, follows a redirect only where the request allows it, and gives a
 credential to the origin it was meant for and to no other.
 
-No other module of the device imports a network client, and none starts programs or hides what it imports but those
-that are listed with the reason; `tests/vault/test_egress_alone.py` walks the tree to make sure. The public
-names are loaded when first used.
+No other module of the device imports a network client or reaches behind the names exported here, and none makes
+sockets, starts programs or hides what it imports but those that are listed with the reason;
+`tests/vault/test_egress_alone.py` reads the tree to find mistakes. The public names are loaded when first used.
 """
 
 import importlib

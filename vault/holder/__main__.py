@@ -30,7 +30,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _end)
     setup, key = _given()
-    with _listening(setup.socket) as listener:
+    with _listening(setup.address) as listener:
         server = Server(key, setup, listener)
         os.write(1, frame(server.held()))
         nothing = os.open(os.devnull, os.O_RDWR)

@@ -22,14 +22,14 @@ __all__ = ["launch"]
 _READY_WITHIN_S = 20.0
 
 
-def launch(home: "Home", socket: Path, master: "MasterKey", limits: LockLimits) -> Held | None:
+def launch(home: "Home", address: Path, master: "MasterKey", limits: LockLimits) -> Held | None:
     """Start the process and give it the key; returns when it answers.
 
     It has no environment, no terminal and no open file of ours, and isn't our child: it outlives us.
 
     Args:
         home: Whose vault.
-        socket: Where to answer.
+        address: Where to answer.
         master: The key.
         limits: How long the key may stay.
 
@@ -39,8 +39,8 @@ def launch(home: "Home", socket: Path, master: "MasterKey", limits: LockLimits) 
     Raises:
         VaultError: it can't be started.
     """
-    make_private_folder(socket.parent)
-    setup = Setup(master.vault_id, str(home.vault), str(home.data), str(socket), limits)
+    make_private_folder(address.parent)
+    setup = Setup(master.vault_id, str(home.vault), str(home.data), str(address), limits)
     with subprocess.Popen(
         [sys.executable, "-I", "-m", "vault.holder"],
         stdin=subprocess.PIPE,

@@ -46,14 +46,14 @@ class Setup(msgspec.Struct, frozen=True, tag="setup", forbid_unknown_fields=True
         vault_id: The vault whose key it is.
         vault: The vault's folder; when that is gone, so is the key.
         data: The person's data folder, in which a lock is told.
-        socket: Where to answer; its folder is there and private.
+        address: Where to answer; its folder is there and private.
         limits: How long the key may stay.
     """
 
     vault_id: _VaultId
     vault: str
     data: str
-    socket: str
+    address: str
     limits: LockLimits
 
 

@@ -60,7 +60,7 @@ class Server:
         self._listener = listener
         self._timer = LockTimer(setup.limits, clock)
         self._latch = LockLatch(Path(setup.data))
-        self._socket = _identity(setup.socket)
+        self._socket = _identity(setup.address)
         self._callers: dict[int, _Caller] = {}
         self._selector = selectors.DefaultSelector()
         self._locked = False
@@ -93,7 +93,7 @@ class Server:
             or self._timer.due()
             or self._latch.engaged
             # Nobody could reach us any more to say that the vault is locked.
-            or _identity(self._setup.socket) != self._socket
+            or _identity(self._setup.address) != self._socket
             or not os.path.isdir(self._setup.vault)
         )
 
