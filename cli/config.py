@@ -13,7 +13,7 @@ import msgspec
 from cli.console import Console
 from cli.errors import UsageError
 from vault.errors import SettingsError
-from vault.settings import get_setting, load_settings, set_setting, setting_names
+from vault.settings import get_setting, load_settings, read_settings_file, set_setting, setting_names
 
 __all__ = ["configure", "run"]
 
@@ -69,7 +69,8 @@ def _edit(console: Console) -> None:
     make_private_folder(path.parent)
     draft = path.with_name(f".{secrets.token_hex(4)}.toml")
     try:
-        replace_file(draft, path.read_bytes() if path.exists() else _template().encode())
+        before = read_settings_file(path)
+        replace_file(draft, _template().encode() if before is None else before)
         while True:
             if _edited(command, draft) != 0:
                 raise SettingsError("The editor failed; the settings are unchanged.")

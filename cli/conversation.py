@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator
 
 from agent.assistant import Event, new_sampling
+from agent.attachments import MAX_BYTES
 from agent.errors import ContextOverflow
 from agent.models.embedded import EMBEDDED_NAME
 from cli import notices
@@ -127,7 +128,10 @@ class _Conversation:
 
     def _read_piped(self) -> str | None:
         # Line by line from the bytes: a line that isn't text must not take the ones behind it along.
-        line = sys.stdin.buffer.readline()
+        while len(line := sys.stdin.buffer.readline(MAX_BYTES + 1)) > MAX_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = sys.stdin.buffer.readline(MAX_BYTES)
+            self._console.say(f"That line is longer than {MAX_BYTES >> 20} MiB; it was not read.")
         return line.decode("utf-8").rstrip("\r\n") if line else None
 
     def _say(self, text: str) -> None:

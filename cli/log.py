@@ -25,6 +25,8 @@ __all__ = ["configure", "run"]
 
 _DAY_MS = 86_400_000
 _SILENT_S = 1.0
+_MOST_HEAD_BYTES = 1 << 20
+"""No checkpoint is longer, with all the witnesses' signatures that one may carry."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -192,14 +194,24 @@ def _verify_export(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _head_in(file: Path, log: "TransparencyLog") -> tuple[int, bytes]:
-    """The head in a signed checkpoint that was kept somewhere."""
-    from vault.errors import NotFound
+    """The head in a signed checkpoint that was kept somewhere; never more is read than a checkpoint may have."""
+    from vault.errors import NotFound, VaultError
     from vault.log.checkpoint import Checkpoint
 
     verifier = log.verifier()
     if verifier is None:
         raise NotFound("Nothing was logged yet.", hint="The file is of another vault, or all of the log is gone.")
-    return Checkpoint.parse(verifier.open(file.read_bytes().decode(errors="replace"))).head
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_HEAD_BYTES + 1)
+    except OSError as error:
+        raise VaultError(f"{file} can't be read: {error.strerror}.") from error
+    if len(data) > _MOST_HEAD_BYTES:
+        raise UsageError(
+            f"{file} is no checkpoint of a log: it is too large.",
+            hint="Name a file with what `claw log show` printed.",
+        )
+    return Checkpoint.parse(verifier.open(data.decode(errors="replace"))).head
 
 
 def _print_verified(verified: "Verified", verifier: "Verifier | None", *, as_json: bool) -> None:

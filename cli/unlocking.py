@@ -96,10 +96,10 @@ class Unlocking:
             passphrase = read_passphrase_file(self._console.passphrase_file)
             with FailedUnlocks(self._home).counting():
                 return Vault.open_with_passphrase(self._home, passphrase, keychain=self.keychain)
-        except WrongPassphrase:
+        except WrongPassphrase as error:
             raise WrongPassphrase(
                 f"The passphrase in {self._console.passphrase_file} doesn't open this vault.",
-                hint="Nothing was changed. Name the right file, or none: then you are asked.",
+                hint=f"Name the right file, or none: then you are asked. {error.hint}".rstrip(),
             ) from None
 
     def by_keychain(self) -> "Vault":

@@ -15,7 +15,7 @@ import msgspec
 
 from vault.database import Connection, Database
 from vault.durable import replace_file
-from vault.errors import RecoveryRefused, VaultError, WrongPassphrase, WrongPin
+from vault.errors import RecoveryRefused, SharesMissing, VaultError, WrongPassphrase, WrongPin
 from vault.home import Home
 from vault.keyslots import Keyslots
 from vault.notifications import ManyFailedUnlocks, NewSlotUsed, Notifications
@@ -69,6 +69,8 @@ class FailedUnlocks:
         """Count it when a key that is tried inside doesn't fit: a passphrase, a PIN, recovery shares."""
         try:
             yield
+        except SharesMissing:
+            raise
         except (WrongPassphrase, WrongPin, RecoveryRefused):
             self.add()
             raise

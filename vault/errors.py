@@ -21,6 +21,7 @@ ClawError                     something a person can act on; carries the exit co
     ├── LogDamaged            exit 6: the transparency log isn't the one that was written
     ├── SecretKept            a value that must never be stored was about to be
     ├── RecoveryRefused       exit 3: recovery shares that don't open this vault
+    │   └── SharesMissing     none was given: nothing was tried
     ├── HardwareError         exit 3: the hardware token can't be used
     │   └── WrongPin
     ├── LastSlot              the last way into the vault can't be taken away
@@ -73,6 +74,7 @@ __all__ = [
     "RolledBack",
     "SecretKept",
     "SettingsError",
+    "SharesMissing",
     "VaultError",
     "VaultExists",
     "VerificationFailed",
@@ -194,6 +196,10 @@ class RecoveryRefused(VaultError):
     """Recovery shares are wrong, too few, or another vault's."""
 
     exit_code = 3
+
+
+class SharesMissing(RecoveryRefused):
+    """Recovery shares are needed and none was given: nothing was tried."""
 
 
 class HardwareError(VaultError):

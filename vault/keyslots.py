@@ -126,7 +126,7 @@ class Keyslots:
             raise WrongPassphrase("This vault has no passphrase slot.")
         raise WrongPassphrase(
             "The passphrase is wrong.",
-            hint="Nothing was changed; try again. If you are sure of it, see whether keyslots.json differs from "
+            hint="Nothing was changed. If you are sure of it, see whether keyslots.json differs from "
             f"keyslots.json{BACKUP_SUFFIX} beside it.",
         )
 
@@ -163,6 +163,7 @@ class Keyslots:
         """Open by recovery shares, as they were typed.
 
         Raises:
+            SharesMissing: there are none.
             RecoveryRefused: a share is mistyped, of another set, or given twice, or more are needed; the message
                 names the share by its place in `shares`, from 1.
             KeyslotsDamaged: as above.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from vault.errors import RecoveryRefused, VaultError
+from vault.errors import RecoveryRefused, SharesMissing, VaultError
 from vault.keys import KEY_BYTES, VaultId
 from vault.slot_kinds import CHECK_BYTES, MOST_SHARES, RecoverySlot, decode
 
@@ -130,6 +130,7 @@ def combine(texts: Sequence[str], slots: Sequence[RecoverySlot], vault_id: Vault
         vault_id: The vault's.
 
     Raises:
+        SharesMissing: there are no shares.
         RecoveryRefused: a share is mistyped, belongs to another set, is given twice, or more are needed.
     """
     from shamir_mnemonic import MnemonicError, combine_mnemonics
@@ -165,7 +166,7 @@ def _slots_of(shares: Sequence[RecoveryShare], slots: Sequence[RecoverySlot]) ->
         raise _of_another_set(strange if len(strange) < len(shares) else [])
     if not shares:
         least = min(slot.threshold for slot in slots)
-        raise RecoveryRefused(f"No share was given; {least} {'is' if least == 1 else 'are'} needed.")
+        raise SharesMissing(f"No share was given; {least} {'is' if least == 1 else 'are'} needed.")
     first = shares[0]
     if mixed := [share.number for share in shares if _set_of(share) != _set_of(first)]:
         raise _mixed(mixed[0], first.number)

@@ -148,7 +148,7 @@ class Retention:
         Args:
             what: The kind.
             days: How long; `None` until erased.
-            confirmed: Whether the person knows that this is longer than the default.
+            confirmed: Whether the person knows that this is longer than now.
 
         Raises:
             VaultError: that is loosening, and wasn't confirmed; or no such number of days.
@@ -156,7 +156,7 @@ class Retention:
         if days is not None and not 0 <= days <= MOST_DAYS:
             raise VaultError(f"Between 0 and {MOST_DAYS:,} days can be asked for, or “forever”.")
         if not confirmed and self.loosens(what, days):
-            raise VaultError(f"That keeps {what} longer than by default, which has to be confirmed.")
+            raise VaultError(f"That keeps {what} longer than now, which has to be confirmed.")
 
         def change(connection: Connection) -> None:
             if days == DEFAULTS[what].days:
@@ -170,9 +170,8 @@ class Retention:
         return next(rule for rule in self.rules() if rule.what is what)
 
     def loosens(self, what: Retained, days: int | None) -> bool:
-        """Whether that would be longer than the default, and longer than now."""
-        now = next(rule.days for rule in self.rules() if rule.what is what)
-        return _longer(days, DEFAULTS[what].days) and _longer(days, now)
+        """Whether that would be longer than now: what is soon to go is promised to go, whatever the default is."""
+        return _longer(days, next(rule.days for rule in self.rules() if rule.what is what))
 
     def run(self, now_ms: int | None = None) -> RetentionReport:
         """Let go of whatever was kept long enough.

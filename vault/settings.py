@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from vault.durable import make_private_folder, replace_file
 from vault.errors import SettingsError
+from vault.sanitize import sanitize_line
 
 __all__ = [
     "AssistantSettings",
@@ -26,9 +27,12 @@ __all__ = [
     "VaultSettings",
     "get_setting",
     "load_settings",
+    "read_settings_file",
     "set_setting",
     "setting_names",
 ]
+
+_MOST_BYTES = 1 << 20
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,13 +143,28 @@ def load_settings(path: Path) -> Settings:
     Raises:
         SettingsError: the file can't be read, isn't TOML, or holds an unknown name or a value out of bounds.
     """
+    text = read_settings_file(path)
+    return Settings() if text is None else _parse(text, path)
+
+
+def read_settings_file(path: Path) -> bytes | None:
+    """What the file says; `None` when it is missing. It may be a link to anything, so that it is read with a bound.
+
+    Raises:
+        SettingsError: it can't be read, or is larger than any settings.
+    """
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        return Settings()
+        return None
     except OSError as error:
         raise SettingsError(f"{path} can't be read: {error.strerror}.") from error
-    return _parse(text, path)
+    if len(data) > _MOST_BYTES:
+        raise SettingsError(
+            f"{path} is larger than {_MOST_BYTES >> 20} MiB, which no settings are.", hint="Put it out of the way."
+        )
+    return data
 
 
 def get_setting(settings: Settings, name: str) -> object:
@@ -180,14 +199,13 @@ def set_setting(path: Path, name: str, text: str) -> object:
     else:
         try:
             value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
-            raise SettingsError(f"{name} takes a {type(default).__name__}, not {text!r}.") from None
+        except (ValueError, RecursionError):  # of a number of thousands of digits, too
+            raise SettingsError(f"{name} takes a {type(default).__name__}, not {sanitize_line(text)!r}.") from None
         if isinstance(default, float) and type(value) is int:
             value = float(value)
     try:
-        source = path.read_text(encoding="utf-8") if path.exists() else ""
-        document = tomlkit.parse(source)
-    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
+        document = tomlkit.parse((read_settings_file(path) or b"").decode())
+    except (ValueError, RecursionError, tomlkit.exceptions.TOMLKitError) as error:
         raise SettingsError(f"{path} can't be read as TOML; mend it with `claw config edit`.") from error
     table: Any = document.setdefault(section, tomlkit.table())
     if not isinstance(table, dict):
@@ -219,7 +237,7 @@ def _nearest(name: str, names: list[str]) -> str:
 def _parse(data: bytes, path: Path) -> Settings:
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise SettingsError(
             f"{path} isn't valid TOML: {error}.", hint="Mend it with `claw config edit`."
         ) from error

@@ -8,6 +8,7 @@ import msgspec
 from cli.console import Console, columns
 from cli.errors import UsageError
 from cli.working import Working
+from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from vault.retention import Retained, Retention, Rule
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     change = verbs.add_parser("set", help="keep a kind for another time")
     change.add_argument("kind", metavar="KIND", help="as `show` names it")
     change.add_argument("days", metavar="DAYS", help=f"a number of days, or `{_FOREVER}`: until it is erased")
-    change.add_argument("--yes", action="store_true", help="don't ask, even if that is longer than by default")
+    change.add_argument("--yes", action="store_true", help="don't ask, even if that is longer than now")
     change.add_argument("--json", action="store_true")
     run_now = verbs.add_parser("run", help="let go of what was kept long enough (done once a day anyway)")
     run_now.add_argument("--json", action="store_true")
@@ -73,10 +74,10 @@ def _set(retention: "Retention", arguments: argparse.Namespace, console: Console
     if not confirmed and retention.loosens(what, days):
         if not console.can_ask:
             raise UsageError(
-                f"That keeps {what} longer than by default, and nobody can be asked whether it may.",
+                f"That keeps {what} longer than now, and nobody can be asked whether it may.",
                 hint="To set it unasked: --yes",
             )
-        confirmed = console.confirm(f"By default {what} go sooner. Keep them {in_words(days)}?")
+        confirmed = console.confirm(f"So far {what} go sooner. Keep them {in_words(days)}?")
         if not confirmed:
             console.say("Nothing was changed.")
             return 1
@@ -103,9 +104,13 @@ def _days(text: str) -> int | None:
 
     if text == _FOREVER:
         return None
-    if text.isascii() and text.isdigit() and int(text) <= MOST_DAYS:
-        return int(text)
-    raise UsageError(f"{text!r} is no number of days.", hint=f"From 0 to {MOST_DAYS:,}, or `{_FOREVER}`.")
+    digits = text.lstrip("0") or text[:1]
+    # Counted first: Python reads no number of thousands of digits.
+    if text.isascii() and text.isdigit() and len(digits) <= len(str(MOST_DAYS)) and int(digits) <= MOST_DAYS:
+        return int(digits)
+    raise UsageError(
+        f"{sanitize_line(text, 40)!r} is no number of days.", hint=f"From 0 to {MOST_DAYS:,}, or `{_FOREVER}`."
+    )
 
 
 def _as_json(rule: "Rule") -> dict[str, object]:

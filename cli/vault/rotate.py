@@ -1,12 +1,16 @@
 """`claw vault rotate`: a new master key, and everything encrypted anew under it."""
 
 import argparse
+import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cli.console import Console
+from cli.unlocking import Unlocking
 
 if TYPE_CHECKING:
+    from vault.log.entries import Entry, Status
     from vault.store import Vault
 
 __all__ = ["configure", "rotate_if_due", "run"]
@@ -66,10 +70,17 @@ def rotate(vault: "Vault", console: Console) -> "Vault":
             sensitive=True,
         )
 
-    keychain = vault.keychain
-    with vault:
-        begun = vault.log.append(entry(Status.PREPARED))
-        fresh = vault.rotate(lambda step: console.say(f"  {step} …"))
+    keychain, made_ms = vault.keychain, vault.rotated_ms
+    begun: int | None = None
+    try:
+        with vault:
+            begun = vault.log.append(entry(Status.PREPARED))
+            fresh = vault.rotate(lambda step: console.say(f"  {step} …"))
+    except BaseException:
+        if begun is not None and not vault.watch.locked:
+            about = begun
+            _log_outcome(console, made_ms, lambda status: entry(status, about))
+        raise
     holder = KeyHolder(console.home)
     if holder.status() is not None:  # what it holds is the old key
         try:
@@ -83,3 +94,19 @@ def rotate(vault: "Vault", console: Console) -> "Vault":
         renewed.close()
         raise
     return renewed
+
+
+def _log_outcome(console: Console, made_ms: int, entry: "Callable[[Status], Entry]") -> None:
+    """Log what became of a rotation that was broken off, which has closed the vault.
+
+    Where nothing opens it unasked it stays prepared, as after a crash: nobody is asked for a passphrase for this.
+    """
+    from vault.errors import VaultError
+    from vault.keyslots import Keyslots
+    from vault.log.entries import Status
+
+    with contextlib.suppress(VaultError):
+        unlocking = Unlocking(console, Keyslots.read(console.home.keyslots))
+        with unlocking.open(ask=False) as vault:
+            # Broken off at the very end it may be done all the same: the opening then put the new files in place.
+            vault.log.append(entry(Status.REFUSED if vault.rotated_ms == made_ms else Status.DONE))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.console import Console
 from cli.errors import UsageError
-from vault.errors import PassphraseMissing, RecoveryRefused
+from vault.errors import PassphraseMissing, RecoveryRefused, SharesMissing
 
 if TYPE_CHECKING:
     from vault.hardware import Token
@@ -78,7 +78,7 @@ def typed_shares(console: Console) -> list[str]:
     """As many shares as are needed, each asked for until it is one.
 
     Raises:
-        RecoveryRefused: the person leaves.
+        SharesMissing: the person leaves.
     """
     from vault.recovery import read_share
 
@@ -89,7 +89,7 @@ def typed_shares(console: Console) -> list[str]:
         print(f"Share {number}: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
-            raise RecoveryRefused("No further share was given.", hint="Start again when you have them.")
+            raise SharesMissing("No further share was given.", hint="Start again when you have them.")
         try:
             needed = read_share(line, number).threshold
         except RecoveryRefused as error:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+_MOST_SHARES_BYTES = 1 << 16
+"""Many times what all shares of a set take."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-verb's arguments."""
@@ -88,13 +91,17 @@ def _by_shares(slots: "Keyslots", console: Console) -> "Vault":
 
     if not any(isinstance(slot, RecoverySlot) for slot in slots.slots):
         raise NotFound("This vault has no recovery shares.", hint="`claw vault slots` lists what it has.")
-    if console.can_ask:
-        shares = typed_shares(console)
-    else:
-        shares = [line.decode("utf-8", "replace") for line in sys.stdin.buffer if line.strip()]
+    shares = typed_shares(console) if console.can_ask else _piped_shares()
     with FailedUnlocks(console.home).counting():
         opening = slots.open_with_shares(shares)
     return Vault.open_by(console.home, opening, keychain=Unlocking(console, slots).keychain)
+
+
+def _piped_shares() -> list[str]:
+    data = sys.stdin.buffer.read(_MOST_SHARES_BYTES + 1)
+    if len(data) > _MOST_SHARES_BYTES:
+        raise UsageError("Standard input holds more than recovery shares.", hint="Give one share a line.")
+    return [line.decode("utf-8", "replace") for line in data.split(b"\n") if line.strip()]
 
 
 def _by_token(slots: "Keyslots", console: Console, label: str) -> "Vault":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.attachments import MAX_BYTES
 from agent.models.embedded import EMBEDDED_NAME
 from tests.fixtures.command import CLAW, PROMPT, Person, Terminal
 from vault.messages import Message
@@ -251,6 +252,14 @@ def test_in_a_pipe_each_line_is_a_message_and_only_replies_are_printed(person: P
 def test_a_line_that_is_not_utf8_is_not_read_and_the_next_one_is(person: Person) -> None:
     done = person.claw("--plain", stdin=b"caf\xe9\nName a colour.\n")
     assert "not UTF-8" in done.stderr
+    ((question, _),) = conversations(person)
+    assert question.text == "Name a colour."
+
+
+def test_a_line_that_is_too_long_is_not_read_and_the_next_one_is(person: Person) -> None:
+    done = person.claw("--plain", stdin=b"x" * (3 * MAX_BYTES) + b"\nName a colour.\n")
+    assert done.returncode == 0
+    assert done.stderr.count("longer than 1 MiB; it was not read.") == 1
     ((question, _),) = conversations(person)
     assert question.text == "Name a colour."
 

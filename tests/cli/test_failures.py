@@ -1,5 +1,6 @@
 """What goes wrong for people: each time one message, what to do about it, the right exit code, and no traceback."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -48,6 +49,17 @@ def test_a_wrong_passphrase_names_its_file_and_changes_nothing(person: Person) -
     after = contents(person.home.data)
     assert after.pop(str(person.home.vault / "attempts"))  # that a key didn't fit is counted
     assert after == before
+
+
+def test_a_passphrase_that_an_altered_slot_does_not_open_by_may_be_the_right_one(person: Person) -> None:
+    content = json.loads(person.home.keyslots.read_bytes())
+    content["slots"][0]["cost"]["iterations"] += 1
+    person.home.keyslots.write_text(json.dumps(content))
+    done = person.claw("chat", "list")
+    assert done.returncode == 3
+    assert f"The passphrase in {person.passphrase_file} doesn't open this vault." in done.stderr
+    assert "Name the right file" in done.stderr
+    assert "whether keyslots.json differs from keyslots.json.backup beside it" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from cli.console import Console
 from cli.unlocking import Unlocking
 from tests.cli.test_unlock import without_a_file
-from tests.fixtures.command import PROMPT, Person, Terminal
+from tests.fixtures.command import PROMPT, WITH_LITTLE_MEMORY, Person, Terminal
 from tests.fixtures.keychain import Desktop
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from tests.fixtures.softhsm import PIN, SoftToken
@@ -185,12 +185,30 @@ def test_recovery_shares_typed_at_a_terminal_unlock(typist: Person, kit: Recover
     assert opens_unasked(typist)
 
 
-@pytest.mark.parametrize("shares", [b"", b"\xff\xfe\n", b"academic acid\n"], ids=["none", "no text", "too short"])
+@pytest.mark.parametrize("shares", [b"\xff\xfe\n", b"academic acid\n"], ids=["no text", "too short"])
 def test_what_is_no_share_unlocks_nothing_and_is_counted(typist: Person, kit: RecoveryKit, shares: bytes) -> None:
     done = typist.claw("vault", "unlock", "--recovery", stdin=shares)
     assert done.returncode == 3
     assert not opens_unasked(typist)
     assert FailedUnlocks(typist.home).read().count == 1
+
+
+@pytest.mark.parametrize("given", [b"", b"\n \n"], ids=["nothing", "blank lines"])
+def test_no_share_at_all_is_no_attempt_that_counts(typist: Person, kit: RecoveryKit, given: bytes) -> None:
+    done = typist.claw("vault", "unlock", "--recovery", stdin=given)
+    assert done.returncode == 3
+    assert "No share was given; 2 are needed." in done.stderr
+    assert FailedUnlocks(typist.home).read().count == 0
+
+
+def test_standard_input_that_holds_more_than_shares_is_not_read_to_its_end(
+    typist: Person, kit: RecoveryKit
+) -> None:
+    endless = (*WITH_LITTLE_MEMORY, "sh", "-c", 'exec "$0" "$@" </dev/zero')
+    done = typist.claw("vault", "unlock", "--recovery", prefix=endless)
+    assert done.returncode == 2
+    assert "more than recovery shares" in done.stderr
+    assert FailedUnlocks(typist.home).read().count == 0
 
 
 @pytest.mark.parametrize("way", ["--recovery", "--hardware"])

@@ -8,7 +8,7 @@ import sys
 import msgspec
 import pytest
 
-from tests.fixtures.command import Person
+from tests.fixtures.command import WITH_LITTLE_MEMORY, Person
 from vault.classes import DataClass
 from vault.log import Action, Entry, Status
 
@@ -140,6 +140,16 @@ def test_a_log_cut_and_grown_again_is_found_by_a_head_kept_elsewhere(logged: Per
     done = logged.claw("log", "verify", "--head", str(kept))
     assert done.returncode == 6
     assert "The first 3 entries aren't those whose head was remembered outside the log." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [("/dev/zero", "too large"), ("/nowhere", "No such file"), ("/dev/null", "no signed note"), (".", "directory")],
+)
+def test_a_head_that_is_no_checkpoint_is_refused_however_long_it_is(logged: Person, file: str, says: str) -> None:
+    done = logged.claw("log", "verify", "--head", file, prefix=WITH_LITTLE_MEMORY)
+    assert done.returncode in (1, 2, 6)
+    assert says in done.stderr
 
 
 def test_verify_says_that_the_log_is_whole_and_by_which_key(logged: Person) -> None:

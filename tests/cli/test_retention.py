@@ -57,10 +57,18 @@ def test_a_longer_time_needs_a_yes(person: Person) -> None:
     assert json.loads(done.stdout) == {"kind": "sessions", "days": None, "default": 30, "then": "archived"}
 
 
+def test_longer_than_now_needs_a_yes_even_if_it_is_no_longer_than_by_default(person: Person) -> None:
+    assert person.claw("vault", "retention", "set", "sessions", "1").returncode == 0
+    done = person.claw("vault", "retention", "set", "sessions", "30")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert kept(person)["sessions"] == 1
+
+
 def test_at_a_terminal_the_person_is_asked(person: Person) -> None:
     for answer, code, days in (("n", 1, 30), ("y", 0, 60)):
         terminal = person.terminal("vault", "retention", "set", "sessions", "60")
-        terminal.sees("By default sessions go sooner. Keep them 60 days? [y/N] ")
+        terminal.sees("So far sessions go sooner. Keep them 60 days? [y/N] ")
         terminal.types(answer)
         assert terminal.ends() == code
         assert kept(person)["sessions"] == days
@@ -68,7 +76,13 @@ def test_at_a_terminal_the_person_is_asked(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [(("logs", "3"), "There are: sessions"), (("log", "soon"), "forever"), (("log", "99999999"), "36,500")],
+    [
+        (("logs", "3"), "There are: sessions"),
+        (("log", "soon"), "forever"),
+        (("log", "99999999"), "36,500"),
+        (("log", "9" * 5000), "36,500"),
+        (("log", "\u0663"), "36,500"),
+    ],
 )
 def test_what_is_no_kind_and_no_number_is_refused(
     person: Person, arguments: tuple[str, str], expected: str
@@ -76,6 +90,13 @@ def test_what_is_no_kind_and_no_number_is_refused(
     done = person.claw("vault", "retention", "set", *arguments)
     assert done.returncode == 2
     assert expected in done.stderr
+    assert len(done.stderr) < 500
+
+
+def test_zeros_in_front_are_no_mistake(person: Person) -> None:
+    for days, text in ((7, "0" * 5000 + "7"), (0, "000")):
+        assert person.claw("vault", "retention", "set", "log", text).returncode == 0
+        assert kept(person)["log"] == days
 
 
 def test_a_run_says_what_went(person: Person) -> None:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from tests.fixtures.models import PASSPHRASE
 from tests.fixtures.processes import start_function
 from vault.attempts import MANY, FailedUnlocks, Failures, note_opening
-from vault.errors import ClawError, DiskFull, HardwareError, RecoveryRefused, WrongPassphrase, WrongPin
+from vault.errors import (
+    ClawError,
+    DiskFull,
+    HardwareError,
+    RecoveryRefused,
+    SharesMissing,
+    WrongPassphrase,
+    WrongPin,
+)
 from vault.home import Home
 from vault.notifications import (
     Known,
@@ -172,6 +180,12 @@ def test_every_kind_of_key_that_does_not_fit_is_counted(made: Home, refused: typ
 def test_a_key_that_could_not_be_tried_is_not_counted(made: Home) -> None:
     with pytest.raises(HardwareError), FailedUnlocks(made).counting():
         raise HardwareError("The token was unplugged.")
+    assert FailedUnlocks(made).read().count == 0
+
+
+def test_no_share_at_all_is_not_counted(made: Home) -> None:
+    with pytest.raises(SharesMissing), FailedUnlocks(made).counting():
+        raise SharesMissing("No share was given.")
     assert FailedUnlocks(made).read().count == 0
 
 

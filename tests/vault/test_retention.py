@@ -160,7 +160,7 @@ def test_a_log_that_takes_no_entry_keeps_everything_from_going(vault: Vault) -> 
 
 def test_a_shorter_time_needs_no_confirmation_a_longer_one_does(vault: Vault) -> None:
     assert vault.retention.set(Retained.SESSIONS, 5).days == 5
-    for days in (31, None):
+    for days in (6, 30, 31, None):
         with pytest.raises(VaultError, match="confirmed"):
             vault.retention.set(Retained.SESSIONS, days)
     assert vault.retention.set(Retained.SESSIONS, 60, confirmed=True).loose
@@ -179,7 +179,7 @@ def test_each_change_is_logged_and_told(vault: Vault) -> None:
 
 def test_a_rule_like_the_default_leaves_nothing_behind(vault: Vault) -> None:
     vault.retention.set(Retained.SESSIONS, 5)
-    vault.retention.set(Retained.SESSIONS, 30)
+    vault.retention.set(Retained.SESSIONS, 30, confirmed=True)
     assert vault.database.read(lambda c: c.execute("SELECT * FROM retention").fetchall()) == []
 
 

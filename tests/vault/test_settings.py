@@ -137,6 +137,26 @@ def test_comments_and_order_survive_a_change(path: Path) -> None:
     assert (found.sampling.top_k, found.context.overflow, found.model.default) == (9, "refuse", "another")
 
 
+def test_a_number_without_measure_is_refused(path: Path) -> None:
+    with pytest.raises(SettingsError, match="takes a int") as refused:
+        set_setting(path, "sampling.top_k", "9" * 5000)
+    assert len(refused.value.message) < 300
+    path.write_text(f"[sampling]\ntop_k = {'9' * 5000}\n")
+    with pytest.raises(SettingsError, match="isn't valid TOML"):
+        load_settings(path)
+    with pytest.raises(SettingsError, match="can't be read as TOML"):
+        set_setting(path, "sampling.top_k", "9")
+
+
+def test_a_file_larger_than_any_settings_is_refused(path: Path) -> None:
+    path.write_bytes(b"\n" * (2**20 + 1))
+    with pytest.raises(SettingsError, match="larger than 1 MiB"):
+        load_settings(path)
+    with pytest.raises(SettingsError, match="larger than 1 MiB"):
+        set_setting(path, "sampling.top_k", "9")
+    assert path.stat().st_size == 2**20 + 1
+
+
 def test_a_wrong_value_can_be_mended_by_setting_it(path: Path) -> None:
     path.write_text("[sampling]\ntemperature = 99\n")
     set_setting(path, "sampling.temperature", "0.5")

@@ -23,6 +23,8 @@ SIGNING_KEY = "device-signing-key"
 """Its row in `secrets`."""
 
 _KINDS = (True, False)
+_MOST_ENTRIES = 2**63 - 1
+"""SQLite counts no further. No log gets there: one that says so was altered."""
 
 
 class InclusionProof(NamedTuple):
@@ -300,9 +302,12 @@ class TransparencyLog:
 def _frontier(connection: Connection) -> Frontier:
     row = connection.execute("SELECT size, frontier FROM log_state").fetchone()
     try:
-        return Frontier.from_bytes(*row) if row else Frontier()
+        frontier = Frontier.from_bytes(*row) if row else Frontier()
     except ValueError:
         raise damaged("The log's frontier isn't one of its size.") from None
+    if frontier.size >= _MOST_ENTRIES:
+        raise damaged(f"The log says that it has {frontier.size} entries, and none could be added.")
+    return frontier
 
 
 def _stored(row: Row) -> StoredEntry:

@@ -315,3 +315,10 @@ def test_a_forged_checkpoint_is_found(filled: Kept, forged: Callable[[Kept], str
 def test_a_false_frontier_is_found_and_not_built_upon_unnoticed(filled: Kept, change: str) -> None:
     filled.sql(f"UPDATE log_state SET {change}")
     assert found(filled).startswith("The log's frontier isn't that of its entries")
+
+
+def test_a_log_that_can_not_grow_any_more_is_damaged(filled: Kept) -> None:
+    filled.sql("UPDATE log_state SET size = 9223372036854775807, frontier = zeroblob(63 * 32)")
+    with pytest.raises(LogDamaged, match="none could be added"):
+        filled.log.append(entry("more"))
+    assert found(filled).startswith("The log was cut: 20 entries are there")
