@@ -20,7 +20,7 @@ _SHARE = 8
 _LITTLE = 256 << 10
 _LEAST = 64 << 10
 """Less is of no use: the index of an empty log takes 32 KiB."""
-_PIECE = 16 << 10
+_PIECE = 64 << 10
 
 
 class Reserve:

@@ -7,10 +7,12 @@ from itertools import count
 from random import Random
 
 from tests.torture.beginnings import EPOCH_MS
+from vault import reserve
 
 __all__ = ["make_repeatable"]
 
 _TICK_NS = 10**6
+_RESERVE_BYTES = 256 << 10  # each write of it is recorded, failed and replayed; a few are as good as many
 
 
 def make_repeatable(seed: int) -> None:
@@ -25,3 +27,4 @@ def make_repeatable(seed: int) -> None:
         token_hex=lambda size=32: names.randbytes(size).hex(),
     )
     vars(time).update(time_ns=lambda: next(ticks))
+    vars(reserve).update(_BYTES=_RESERVE_BYTES)
