@@ -125,11 +125,10 @@ def _pull(arguments: argparse.Namespace, console: Console) -> int:
     hub = Hub(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT, os.environ.get("HF_TOKEN", "").strip())
     network, latch = console.settings.network, PauseLatch(console.home)
     latch.check()  # before a passphrase is asked for
+    budget = Budget(network.daily_send_limit)
     with (
         console.open_vault(create=True) as vault,
-        Egress(
-            network, EgressJournal(vault.database, vault.log, Budget(network.daily_send_limit)), latch
-        ) as egress,
+        Egress(network, EgressJournal(vault.database, vault.log, budget, vault.closing), latch) as egress,
         showing_progress(console) as progress,
     ):
         accepted = pull_model(

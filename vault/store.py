@@ -7,6 +7,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from vault.closing import Closing
 from vault.conversations import Conversations
 from vault.creation import DATABASE_USE, field_cipher, make_vault
 from vault.database import UNLOCK, Database
@@ -37,6 +38,8 @@ __all__ = ["Vault"]
 
 _PATIENCE_S = 0.5
 """What is under way when the vault locks has this long to end."""
+_DOOR_PATIENCE_S = 2.0
+"""And what is under way at the door this long, to end and be logged: it looks for a lock a few times a second."""
 
 
 class Vault:
@@ -48,6 +51,7 @@ class Vault:
         models: Registered models.
         opened_by: The kind of slot that opened it, or `"new"`, or `"rotation"`.
         slot_id: The slot that opened it; empty when none did.
+        closing: Ends what is under way at the door before it closes.
         watch: Locks it when the person says so, and when else it is told to.
         disk_full: Whether there was no room on the disk to open it, but for what was set aside.
     """
@@ -75,6 +79,7 @@ class Vault:
         self._master = master
         self._database = database
         self._presence = presence
+        self.closing = Closing()
         self.watch = LockWatch(LockLatch(home.data), lambda: database.uses, self._lock)
         self.watch.start()
 
@@ -339,9 +344,10 @@ class Vault:
         return KeyHolder(self.home).start(self._master, limits)
 
     def _lock(self, why: str) -> None:
-        """Wipe the key at once, and close the database; the keychain, which may be slow, isn't waited for."""
+        """Wipe the key at once, and close the database once the door has ended; no keychain is waited for."""
         mirror, self._mirror = self._mirror, None
         self._master.wipe()  # first: the database may be in the middle of something long
+        self.closing.begin(why, _DOOR_PATIENCE_S)
         try:
             with contextlib.suppress(VaultError):
                 self._database.close(why, patience_s=_PATIENCE_S)
@@ -368,6 +374,7 @@ class Vault:
         self.watch.stop()
         mirror, self._mirror = self._mirror, None
         try:
+            self.closing.begin("The vault is closed.", _DOOR_PATIENCE_S)
             self._database.close()
             if mirror:
                 self._remember(mirror)

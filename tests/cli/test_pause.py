@@ -1,4 +1,7 @@
-"""`claw pause` and `claw resume`, as a person runs them: no key is needed, and nothing leaves in between."""
+"""`claw pause` and `claw resume`, as a person runs them: no key is needed, and nothing leaves in between.
+
+What else stops a transfer is here, too.
+"""
 
 import contextlib
 import fcntl
@@ -19,6 +22,7 @@ from vault.log import fold
 from vault.pause import PauseLatch
 
 FILE = "owner/repo/Tiny.gguf"
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + bytes(1000)
 
 
 def logged(person: Person) -> list[str]:
@@ -177,8 +181,7 @@ def test_a_damaged_file_is_a_pause_and_resume_ends_it(person: Person, content: b
 @pytest.fixture
 def stalled(authority: Authority) -> Iterator[CountingServer]:
     """A server that sends the beginning of a model, and no more."""
-    half = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + bytes(1000)
-    with counting(authority.context(), answer=half) as server:
+    with counting(authority.context(), answer=HALF) as server:
         yield server
 
 
@@ -219,3 +222,20 @@ def test_ctrl_c_stops_a_pull_that_waits_and_the_log_says_what_became_of_it(
     with person.vault() as vault:
         (operation,) = fold(vault.log.entries())
     assert operation.status == "acknowledged"
+
+
+def test_a_lock_stops_a_pull_that_waits_and_the_log_says_what_became_of_it(
+    person: Person, pulling: "subprocess.Popen[bytes]", stalled: CountingServer
+) -> None:
+    assert person.claw("vault", "lock").returncode == 0
+    _, said = pulling.communicate()
+    assert pulling.returncode == 3
+    assert b"The vault was locked." in said
+    assert b"claw vault unlock" in said
+    assert arrived(person) == 1000
+    with person.vault() as vault:
+        (operation,) = fold(vault.log.entries())
+        spent = vault.database.read(lambda c: c.execute("SELECT sent, received FROM egress_days").fetchall())
+    assert operation.status == "acknowledged"
+    assert operation.bytes == len(stalled.received)
+    assert spent == [(operation.bytes, len(HALF))]

@@ -126,14 +126,14 @@ def test_the_entry_is_on_the_disk_before_the_destination_has_the_first_byte(
         (entry,) = network_entries(vault)
         assert entry.status == "prepared"
         # It may have left, so it stays counted.
-        journal = EgressJournal(vault.database, vault.log, Budget(10**6))
+        journal = EgressJournal(vault.database, vault.log, Budget(10**6), vault.closing)
         assert journal.sent_today().sent == entry.bytes >= len(server.received) > 0
 
 
 def send_and_wait(data: str, ca_file: str, url: str) -> None:
     home = Home.locate({"CLAW_HOME": data})
     with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
-        journal = EgressJournal(vault.database, vault.log, Budget(10**6))
+        journal = EgressJournal(vault.database, vault.log, Budget(10**6), vault.closing)
         with Egress(NetworkSettings(ca_file=ca_file), journal, PauseLatch(home)) as door:
             door.send(posting(url), b"hello", most=10)
 
@@ -150,7 +150,7 @@ def test_where_the_log_cannot_be_written_nothing_is_sent(send: Send, vault: Vaul
 def test_what_is_over_the_budget_is_not_sent_and_its_refusal_is_logged(
     network: NetworkSettings, vault: Vault, latch: PauseLatch, authority: Authority
 ) -> None:
-    journal = EgressJournal(vault.database, vault.log, Budget(1000))
+    journal = EgressJournal(vault.database, vault.log, Budget(1000), vault.closing)
     with counting(authority.context()) as server, Egress(network, journal, latch) as door:
         door.send(posting(server.url()), bytes(300), most=10)
         left = journal.sent_today().left

@@ -1,7 +1,9 @@
 """A pause stops the door: before a request, while it connects, waits or downloads, and between two tries."""
 
 import asyncio
+import gc
 import io
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,6 +79,24 @@ def test_a_pause_while_the_connection_is_made_leaves_the_request_unsent(
     assert (server.connections, server.received) == (1, b"")
     assert [entry.status for entry in network_entries(vault)] == ["prepared", "refused"]
     assert journal.sent_today().sent == 0
+
+
+def test_a_pause_ends_the_waiting_for_a_handshake_and_leaves_no_connection_open(
+    send: Send, authority: Authority, latch: PauseLatch, patient: NetworkSettings
+) -> None:
+    ended = threading.Event()
+
+    def pause_and_wait() -> None:
+        latch.engage("test")
+        ended.wait()
+
+    with counting(authority.context(), on_connection=pause_and_wait) as server:
+        try:
+            with pytest.raises(Paused):
+                send(posting(server.url()), settings=patient)
+        finally:
+            ended.set()
+    gc.collect()  # what is open still would be told of, as a failure
 
 
 def test_a_pause_ends_the_waiting_for_an_answer(

@@ -2,10 +2,12 @@
 
 The door knows the purpose, the destination, the data class and the consent of each request, and asks four things
 before it lets one pass: do our rules allow it (`vault.egress.request`), is nothing paused (`vault.pause`), is there
-room in the day's budget (`vault.budget`), and has the transparency log taken it down (`vault.egress.journal`)? It
-speaks https alone (TLS 1.3 or newer, pinned keys where the destination is pinned), takes no proxy, credentials or
-cookies from the environment or from a server, follows a redirect only where the request allows it, and gives a
-credential to the origin it was meant for and to no other.
+room in the day's budget (`vault.budget`), and has the transparency log taken it down (`vault.egress.journal`)? A
+pause, and a lock of the vault, also end what is under way (`vault.egress.stop`).
+
+The door speaks https alone (TLS 1.3 or newer, pinned keys where the destination is pinned), takes no proxy,
+credentials or cookies from the environment or from a server, follows a redirect only where the request allows it,
+and gives a credential to the origin it was meant for and to no other.
 
 No other module of the device imports a network client or reaches behind the names exported here, and none makes
 sockets, starts programs or hides what it imports but those that are listed with the reason;

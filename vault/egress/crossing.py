@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vault.egress.client import head_bytes
 from vault.egress.journal import Outcome
+from vault.egress.stop import Stop
 from vault.log.entries import Status
-from vault.pause import PauseLatch
 
 if TYPE_CHECKING:
     import httpx
@@ -20,7 +20,7 @@ class Crossing:
     """Follows a request by the steps that the client tells of (the `trace` extension of httpx).
 
     Args:
-        latch: Looked at before the first byte, when the connection stands.
+        stop: Looked at before the first byte, when the connection stands.
         body: Bytes of the request's body.
         timeout_s: For a SOCKS proxy's part of the connection, to which the client gives no limit.
 
@@ -29,11 +29,12 @@ class Crossing:
         response: What came back, once its head is there.
     """
 
-    def __init__(self, latch: PauseLatch, body: int, timeout_s: float) -> None:
-        self._latch = latch
+    def __init__(self, stop: Stop, body: int, timeout_s: float) -> None:
+        self._stop = stop
         self._body = body
         self._timeout_s = timeout_s
         self._limit = asyncio.timeout(None)
+        self._stream: Any = None
         self.sent = 0
         self.response: httpx.Response | None = None
 
@@ -51,22 +52,23 @@ class Crossing:
         """A step that the client takes.
 
         Raises:
-            Paused: everything is paused; nothing was sent to the destination.
+            Paused, Locked: everything is paused, or the vault was locked; nothing was sent to the destination.
         """
         match name.rpartition(".")[0].rpartition(".")[2], name.rpartition(".")[2]:
             case "send_request_headers", "started":
-                self._latch.check()
+                self._stop.check()
                 sending = info["request"]  # an http proxy is sent a CONNECT first
                 self.sent += head_bytes(sending.method, sending.url.target, sending.headers)
             case "send_request_body", "started" if info["request"].method != b"CONNECT":
                 self.sent += self._body
+            case "connect_tcp", "complete":
+                self._stream = info["return_value"]
             case "setup_socks5_connection", "started":
-                self._stream = info["stream"]
                 self._limit.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
             case "setup_socks5_connection", "complete":
                 self._limit.reschedule(None)
-            case "setup_socks5_connection", "failed":
-                await self._stream.aclose()  # which the client forgets
+            case "setup_socks5_connection" | "start_tls", "failed" if self._stream:
+                await self._stream.aclose()  # which the client forgets when it is cancelled
 
     @property
     def outcome(self) -> Outcome:

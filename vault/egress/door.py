@@ -1,4 +1,4 @@
-"""The door itself: one request at a time past our rules, the pause latch, the budget and the log."""
+"""The door itself: one request at a time past our rules, what stops it, the budget and the log."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,8 @@ from vault.egress.client import (
 from vault.egress.crossing import Crossing
 from vault.egress.journal import Departure, Journal
 from vault.egress.request import Reply, Request, admit
-from vault.errors import EgressError, EgressRefused, VerificationFailed
+from vault.egress.stop import Stop
+from vault.errors import EgressError, EgressRefused, Locked, Paused, VerificationFailed
 from vault.pause import PauseLatch
 from vault.pinning import Pin
 from vault.settings import NetworkSettings
@@ -42,7 +43,8 @@ _LOOK_EVERY_S = 0.25
 class AsyncEgress:
     """The door, for asynchronous callers. It holds connections: close it, or use it in an `async with` block.
 
-    Committing to the log, and looking for a pause, block the event loop for a few milliseconds each.
+    Committing to the log, and looking for a pause, block the event loop for a few milliseconds each. When the vault
+    of the journal is locked, what is under way ends within a second, too, and its end is still logged.
 
     Args:
         settings: How to reach the network.
@@ -64,7 +66,7 @@ class AsyncEgress:
     ) -> None:
         self._settings = settings
         self._journal = journal
-        self._latch = latch
+        self._stop = Stop(latch, journal.closing)
         self._pause = pause
         self._clients: dict[tuple[Pin, ...], httpx.AsyncClient] = {(): open_client(settings)}
 
@@ -74,9 +76,9 @@ class AsyncEgress:
         Raises:
             EgressRefused: the door's rules forbid the request.
             EgressError: the destination can't be reached, or isn't who it says.
-            Paused: everything is paused.
+            Paused, Locked: everything is paused, or the vault was locked.
         """
-        async with self._unless_paused(), self._exchange("HEAD", request) as response:
+        async with self._unless_stopped(), self._exchange("HEAD", request) as response:
             return answer_of(response)
 
     async def send(
@@ -101,11 +103,11 @@ class AsyncEgress:
             EgressRefused: the door's rules forbid the request.
             VerificationFailed: more came back than is accepted, or the destination isn't the pinned one.
             EgressError: the destination can't be reached, or isn't who it says. It may have the body all the same.
-            Paused: everything is paused.
+            Paused, Locked: everything is paused, or the vault was locked.
         """
         headers = {"Content-Type": content_type}
         async with (
-            self._unless_paused(),
+            self._unless_stopped(),
             self._exchange(method, request, headers=headers, body=body) as response,
         ):
             answer = answer_of(response)
@@ -116,7 +118,7 @@ class AsyncEgress:
                 raise EgressError(f"{answer.host} answers in another encoding than was asked for.")
             received = bytearray()
             async for chunk in response.aiter_raw():
-                self._latch.check()
+                self._stop.check()
                 received += chunk
                 if len(received) > most:
                     raise too_much
@@ -133,10 +135,10 @@ class AsyncEgress:
             VerificationFailed: the server's size isn't the promised one, or it sends more.
             DiskFull: there is no room for the next bytes.
             EgressError: the destination can't be reached, refuses, or kept breaking off.
-            Paused: everything is paused.
+            Paused, Locked: everything is paused, or the vault was locked.
         """
         failures = 0
-        async with self._unless_paused():
+        async with self._unless_stopped():
             while not transfer.complete:
                 reached = transfer.furthest
                 try:
@@ -153,7 +155,7 @@ class AsyncEgress:
             if transfer.begin(answer_of(response)):
                 # As they arrive: gathered into larger chunks, the last ones would be lost with the connection.
                 async for chunk in response.aiter_raw():
-                    self._latch.check()
+                    self._stop.check()
                     transfer.write(chunk)
                 transfer.end()
 
@@ -188,8 +190,8 @@ class AsyncEgress:
         self, method: str, request: Request, url: "httpx.URL", headers: Mapping[str, str], body: bytes
     ) -> "AsyncIterator[httpx.Response]":
         """One request to one destination, taken down before it leaves and completed when it is over."""
-        self._latch.check()
-        crossing = Crossing(self._latch, len(body), self._settings.timeout_s)
+        self._stop.check()
+        crossing = Crossing(self._stop, len(body), self._settings.timeout_s)
         client = self._client(request.pins)
         outgoing = client.build_request(
             method,
@@ -213,28 +215,30 @@ class AsyncEgress:
         except EgressRefused as error:
             self._journal.refuse(departure, error.message)
             raise
-        prepared = self._journal.prepare(departure)
-        try:
-            with translated(host_of(url)):
-                async with crossing.under_way():
-                    response = crossing.response = await client.send(outgoing, stream=True)
-                async with contextlib.aclosing(response):
-                    yield response
-        finally:
-            self._journal.complete(prepared, crossing.outcome)
+        with self._journal.closing.put_off():
+            prepared = self._journal.prepare(departure)
+            try:
+                with translated(host_of(url)):
+                    async with crossing.under_way():
+                        response = crossing.response = await client.send(outgoing, stream=True)
+                    async with contextlib.aclosing(response):
+                        yield response
+            finally:
+                self._journal.complete(prepared, crossing.outcome)
 
     @contextlib.asynccontextmanager
-    async def _unless_paused(self) -> AsyncIterator[None]:
-        """Give up what is done inside when a pause begins, wherever it waits."""
-        self._latch.check()
+    async def _unless_stopped(self) -> AsyncIterator[None]:
+        """Give up what is done inside when a pause begins or the vault is locked, wherever it waits."""
+        self._stop.check()
         loop = asyncio.get_running_loop()
+        reason: Paused | Locked | None = None
         try:
             async with asyncio.timeout(None) as limit:
                 next_look: asyncio.TimerHandle | None = None
 
                 def look() -> None:
-                    nonlocal next_look
-                    if self._latch.engaged:
+                    nonlocal next_look, reason
+                    if reason := self._stop.reason():
                         limit.reschedule(loop.time())
                     else:
                         next_look = loop.call_later(_LOOK_EVERY_S, look)
@@ -246,8 +250,8 @@ class AsyncEgress:
                     if next_look is not None:
                         next_look.cancel()
         except TimeoutError:
-            if limit.expired():
-                raise self._latch.refusal() from None
+            if reason and limit.expired():
+                raise reason from None
             raise
 
     def _client(self, pins: tuple[Pin, ...]) -> "httpx.AsyncClient":

@@ -1,7 +1,8 @@
 """What the transparency log and the day's budget are told of everything that passes the door.
 
 Each request has two entries: one is committed before its first byte leaves, the other says what became of it. Where
-the second is missing, the process ended in between, and the bytes count as sent.
+the second is missing, the process ended in between, or didn't end its request in the time that a vault being locked
+gives it; the bytes count as sent.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from vault.budget import Budget, Spent
 from vault.classes import DataClass
+from vault.closing import Closing
 from vault.connection import Connection
 from vault.database import Database
 from vault.errors import OverBudget
@@ -76,6 +78,11 @@ class Outcome(NamedTuple):
 class Journal(Protocol):
     """Takes down what passes the door. Where it fails, nothing is sent."""
 
+    @property
+    def closing(self) -> Closing:
+        """Tells when nothing can be taken down any more, and waits for what is under way."""
+        ...
+
     def prepare(self, departure: Departure) -> Prepared:
         """Take down what is about to leave, durably.
 
@@ -101,9 +108,11 @@ class EgressJournal:
         database: Holds the log and the count of each day.
         log: The transparency log.
         budget: Of the day.
+        closing: Of the vault.
     """
 
-    def __init__(self, database: Database, log: TransparencyLog, budget: Budget) -> None:
+    def __init__(self, database: Database, log: TransparencyLog, budget: Budget, closing: Closing) -> None:
+        self.closing = closing
         self._database = database
         self._log = log
         self._budget = budget
