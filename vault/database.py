@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 UNLOCK = "`claw vault unlock` opens it again."
 """What to do about a vault that was locked."""
 
+_PATIENCE_S = 0.5
+"""Work has this long to end by itself when whoever waits for it is interrupted."""
 _INTERRUPT_EVERY_S = 0.05
 _COPIES = 2
 """How often a copy is made that somebody may overtake by writing."""
@@ -206,14 +208,7 @@ class Database:
             if interrupted.is_set():
                 raise VaultError("It was interrupted.")
 
-        try:
-            self._run(lambda: self._scrub(go_on))
-        except (KeyboardInterrupt, SystemExit):
-            interrupted.set()
-            with self._interrupting:
-                if not self._closed:
-                    self._connection.interrupt()
-            raise
+        self._run(lambda: self._scrub(go_on), interrupted)
 
     def _scrub(self, go_on: Callable[[], None]) -> None:
         connection, witness, guard = self._connection, self._opened.witness, self._guard
@@ -328,12 +323,20 @@ class Database:
                     self._connection.interrupt()
             wait([closing], _INTERRUPT_EVERY_S)
 
-    def _run(self, work: Callable[[], Result]) -> Result:
-        """Have the thread do something, unless the database was closed."""
+    def _run(self, work: Callable[[], Result], interrupted: threading.Event | None = None) -> Result:
+        """Have the thread do something, unless the database was closed.
+
+        Args:
+            work: What.
+            interrupted: Set when whoever waits for it is interrupted, by Ctrl-C, say; its statements then are, too.
+        """
+        interrupted = interrupted or threading.Event()
+        begun = threading.Event()
 
         def unless_closed() -> Result:
             if why := self._closed or self._given_up:
                 raise Locked(why, hint=UNLOCK)
+            begun.set()
             try:
                 return work()
             except sqlcipher3.OperationalError:
@@ -350,7 +353,21 @@ class Database:
             done = self._worker.submit(guarded, unless_closed, self._path)
         except RuntimeError:  # its thread has ended already
             raise Locked(self._closed, hint=UNLOCK) from None
-        return done.result()
+        try:
+            return done.result()
+        except (KeyboardInterrupt, SystemExit):  # of the person who waits
+            interrupted.set()
+            self._interrupt(done, begun)
+            raise
+
+    def _interrupt(self, work: "Future[Result]", begun: threading.Event) -> None:
+        """End work that nobody waits for any more, and wait until it has: undone, unless it was done just then."""
+        wait([work], _PATIENCE_S)
+        while not (work.done() or work.cancel()):
+            with self._interrupting:
+                if begun.is_set() and not self._closed:
+                    self._connection.interrupt()
+            wait([work], _INTERRUPT_EVERY_S)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -30,6 +30,9 @@ __all__ = ["AttachedFile", "Erased", "Erasure", "Plan", "Receipt", "erase", "fin
 
 _SESSION = "SELECT id, title, system_prompt, created_ms, updated_ms FROM sessions"
 _FORK_SUFFIX = " (fork)"
+_SECURE_DELETE = "INSERT INTO messages_text (messages_text, rank) VALUES ('secure-delete', {})"
+_REBUILD_FACTOR = 32
+"""Indexing a text takes about a fiftieth of the time of taking it out of the index without a trace."""
 
 
 class AttachedFile(NamedTuple):
@@ -176,6 +179,9 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
         now_ms: For the tombstones.
     """
     before = _count(connection)
+    rebuilding = _is_much(connection, plan)
+    if rebuilding:
+        connection.execute(_SECURE_DELETE.format(0))
     for session in plan.sessions:
         delete_session(connection, session.id)
         bury(connection, Buried.SESSION, session.id, now_ms)
@@ -192,8 +198,10 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
         connection.execute("DELETE FROM attachments WHERE n = ? AND message_id = ?", (file.n, file.message_id))
         bury(connection, Buried.ATTACHMENT, attachment_id(file.message_id, file.name), now_ms)
     after = _count(connection)
-    if after.messages < before.messages and _separators_tell(connection):
+    if after.messages < before.messages and (rebuilding or _separators_tell(connection)):
         connection.execute("INSERT INTO messages_text (messages_text) VALUES ('rebuild')")
+    if rebuilding:
+        connection.execute(_SECURE_DELETE.format(1))
     return Erased(before.sessions - after.sessions, before.messages - after.messages, before.files - after.files)
 
 
@@ -310,6 +318,21 @@ def _unforked(title: str) -> str:
     while title.endswith(_FORK_SUFFIX):
         title = title.removesuffix(_FORK_SUFFIX)
     return title
+
+
+def _is_much(connection: Connection, plan: Plan) -> bool:
+    """Whether making the full-text index anew is faster than taking all that goes out of it, word by word."""
+    row = connection.execute(
+        """
+        SELECT total(octet_length(text)), total(octet_length(text)) FILTER (
+            WHERE session_id IN (SELECT value FROM json_each(?1)) OR id IN (SELECT value FROM json_each(?2))
+        )
+        FROM messages
+        """,
+        (_json([session.id for session in plan.sessions]), _json(list(plan.messages))),
+    ).fetchone()
+    everything, going = row or (0, 0)
+    return bool(going * _REBUILD_FACTOR > everything - going)
 
 
 def _separators_tell(connection: Connection) -> bool:

@@ -28,6 +28,8 @@ __all__ = ["CHANGES_LOCK", "Presence", "changing", "settle"]
 CHANGES_LOCK = "changes.lock"
 _ASK_AGAIN_S = 0.05
 _FOLDER, _READY = "next", "ready"
+_DECIDED = b"openclaw-core/v1/swap\n"
+"""What the mark holds: an empty file of its name decides nothing."""
 _DATABASE = "vault.db"
 _FILES = (_DATABASE, "vault.anchor", "keyslots.json.backup", "keyslots.json")
 
@@ -38,7 +40,7 @@ def settle(vault: Path) -> None:
     Raises:
         VaultError: it could not be finished; trying again is safe.
     """
-    if (vault / _FOLDER / _READY).exists():
+    if _decided(vault):
         Presence(vault).close()
 
 
@@ -101,7 +103,7 @@ class Presence:
             raise storage_error(error, vault) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-            while (vault / _FOLDER / _READY).exists():
+            while _decided(vault):
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
                 _finish(vault)
                 fcntl.flock(self._descriptor, fcntl.LOCK_SH)
@@ -152,7 +154,7 @@ class Presence:
         """
         sync_folder(self._vault / _FOLDER)
         sync_folder(self._vault)
-        replace_file(self._vault / _FOLDER / _READY, b"")
+        replace_file(self._vault / _FOLDER / _READY, _DECIDED)
         try:
             _finish(self._vault)
         except OSError as error:
@@ -185,15 +187,23 @@ class Presence:
             self.close()
 
 
+def _decided(vault: Path) -> bool:
+    """Whether a swap is to be carried out."""
+    try:
+        return (vault / _FOLDER / _READY).read_bytes() == _DECIDED
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def _remove_undecided(vault: Path) -> None:
     folder = vault / _FOLDER
-    if not (folder / _READY).exists():
+    if not _decided(vault):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _finish(vault: Path) -> None:
     folder = vault / _FOLDER
-    if not (folder / _READY).exists():  # somebody else was faster
+    if not _decided(vault):  # somebody else was faster
         return
     if (folder / _DATABASE).exists():
         # All of the old log is in the old file, and the new file must never meet it.

@@ -72,8 +72,12 @@ def _carry_out(vault: "Vault", plan: "Plan", console: Console, *, yes: bool, as_
         if not console.confirm("Erase it for good?"):
             console.say("Nothing was erased.")
             return 1
-    with Working(console, "erasing"):
-        receipt = vault.erasure.carry_out(plan)
+    try:
+        with Working(console, "erasing"):
+            receipt = vault.erasure.carry_out(plan)
+    except KeyboardInterrupt:
+        console.say("Interrupted. Nothing was erased, unless `claw log list` has a receipt: then all of it was.")
+        raise
     if as_json:
         print(msgspec.json.encode(receipt).decode())
     else:

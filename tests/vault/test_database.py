@@ -1,6 +1,7 @@
 """The database: transactions, threads, processes, kills and full disks."""
 
 import os
+import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -220,6 +221,50 @@ def test_a_wrong_key_loses_nothing_that_a_killed_writer_left_in_its_log(path: Pa
     kept = Database.open(path, KEY)
     assert len(titles(kept)) >= 10
     assert kept.integrity_errors() == []
+    kept.close()
+
+
+# Interruptions
+
+ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_ctrl_c_ends_what_is_waited_for_and_undoes_it(path: Path) -> None:
+    kept = Database.create(path, KEY)
+    note(kept, "before")
+
+    def work(connection: Connection) -> None:
+        connection.execute(MANY, ("half", ""))
+        os.kill(os.getpid(), signal.SIGINT)
+        connection.execute(ENDLESS).fetchone()
+
+    with pytest.raises(KeyboardInterrupt):
+        kept.write(work)
+    with pytest.raises(KeyboardInterrupt):
+        kept.read(work_without_an_end)
+    note(kept, "after")
+    assert titles(kept) == ["before", "after"]
+    kept.close()
+    again = Database.open(path, KEY)
+    assert again.alarm == ""
+    again.close()
+
+
+def work_without_an_end(connection: Connection) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    connection.execute(ENDLESS).fetchone()
+
+
+def test_work_that_is_nearly_done_is_done_when_ctrl_c_comes(path: Path) -> None:
+    kept = Database.create(path, KEY)
+
+    def work(connection: Connection) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        connection.execute(MANY, ("whole", ""))
+
+    with pytest.raises(KeyboardInterrupt):
+        kept.write(work)
+    assert titles(kept) == ["whole"]
     kept.close()
 
 

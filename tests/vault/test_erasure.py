@@ -115,6 +115,36 @@ def test_no_word_stays_behind_between_the_pages_of_a_large_index_or_in_pages_tha
     assert len(vault.conversations.search("0", limit=3000)) == 2000
 
 
+@pytest.mark.parametrize("share", [0.9, 0.01])
+def test_the_index_is_right_whether_much_or_little_went(vault: Vault, share: float) -> None:
+    kept, gone = vault.conversations.start("kept", ""), vault.conversations.start("gone", "")
+
+    def fill(connection: Connection) -> None:
+        for number in range(500):
+            session, word = (gone, CANARY) if number < 500 * share else (kept, "something")
+            connection.execute(
+                "INSERT INTO messages (id, session_id, role, text, status, created_ms) "
+                "VALUES (?, ?, 'user', ?, 'complete', 1)",
+                (f"m{number}", session.id, f"{word} said {number}"),
+            )
+
+    vault.database.write(fill)
+    erase(vault, vault.erasure.of_sessions([gone]))
+    assert CANARY not in dump(vault)
+    assert CANARY.encode() not in readable(vault)
+    assert len(vault.conversations.search("something", limit=1000)) == 500 - int(500 * share)
+    assert vault.conversations.search(CANARY) == []
+    config = vault.database.read(
+        lambda c: c.execute("SELECT v FROM messages_text_config WHERE k = 'secure-delete'").fetchone()
+    )
+    assert config == (1,)
+    vault.database.alone(
+        lambda c: c.execute(
+            "INSERT INTO messages_text (messages_text, rank) VALUES ('integrity-check', 1)"
+        ).fetchall()
+    )
+
+
 @pytest.mark.parametrize("more", [15, 30])
 def test_no_unused_part_of_a_page_keeps_a_copy(vault: Vault, more: int) -> None:
     # With rows of these lengths, merging pages leaves copies of titles in them, where no query finds any.

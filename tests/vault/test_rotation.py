@@ -266,6 +266,15 @@ def test_no_copy_of_the_vault_outlives_a_rotation_that_failed(
     assert not (home.vault / "next").exists()
 
 
+def test_a_mark_that_is_empty_decides_nothing(home: Home, filled: Vault) -> None:
+    filled.close()
+    leave_undecided(home)
+    (home.vault / "next" / "ready").touch()
+    with Vault.open_with_passphrase(home, PASSPHRASE) as vault:
+        assert texts(vault) == CONTENT
+    assert not (home.vault / "next").exists()
+
+
 def test_a_rotation_takes_copies_along_that_a_kill_left_under_the_old_key(home: Home, filled: Vault) -> None:
     left = home.vault / ".scrub.0123456789ab.new"
     left.mkdir()

@@ -1,8 +1,9 @@
 """Writing all pages anew: what is left out, what stays, and what happens when it is disturbed."""
 
-import contextlib
+import os
+import signal
 import threading
-from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.fixtures.decrypted import everything_readable
 from tests.fixtures.processes import SmallDisk, fill
 from vault import connection, database, scrub
 from vault.database import Connection, Database
-from vault.errors import DatabaseDamaged, DiskFull, Locked, VaultError
+from vault.errors import DatabaseDamaged, DiskFull, Locked
 
 GONE, KEPT = "zyxcanary", "kept"
 
@@ -211,28 +212,20 @@ def test_interrupted_by_the_person_nothing_is_changed_and_it_says_so(
 ) -> None:
     kept = Database.create(path, KEY)
     fill_and_delete(kept)
-    begun, interrupted = threading.Event(), threading.Event()
+    interrupted, interrupt = threading.Event(), kept._interrupt
 
-    def slowly(copy: Path, connection: Connection) -> int:
+    def ctrl_c(copy: Path, connection: Connection) -> int:
         epoch = scrub.copy_into(copy, connection)
-        begun.set()
+        os.kill(os.getpid(), signal.SIGINT)
         assert interrupted.wait(30)
         return epoch
 
-    def wait_for_ctrl_c(work: Callable[[], object]) -> None:
-        def in_the_meantime() -> None:
-            with contextlib.suppress(VaultError):
-                real(work)
+    def interrupting(work: "Future[None]", begun: threading.Event) -> None:
+        interrupted.set()
+        interrupt(work, begun)
 
-        threading.Thread(target=in_the_meantime).start()
-        assert begun.wait(30)
-        threading.Timer(0.2, interrupted.set).start()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(database, "copy_into", slowly)
-    real = kept._run
-    calls = iter([wait_for_ctrl_c])
-    monkeypatch.setattr(kept, "_run", lambda work: next(calls, real)(work))
+    monkeypatch.setattr(kept, "_interrupt", interrupting)
+    monkeypatch.setattr(database, "copy_into", ctrl_c)
     assert "it was interrupted" in kept.clear_away()
     monkeypatch.undo()
     assert remains(kept)
