@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := chat crash storage torture
+BENCHMARKS := chat crash sandbox storage torture
 
 .PHONY: help chat test check bench clean
 

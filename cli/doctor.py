@@ -209,6 +209,20 @@ def _model(console: Console) -> Iterator[Seen]:
             yield "ok", f"the worker has no network and no files ({ready.confinement})", ""
 
 
+def _sandbox(_console: Console) -> Iterator[Seen]:
+    from skills.sandbox.tiers import MEND, tried
+
+    attempts = tried()
+    works = next((attempt.walls for attempt in attempts if not attempt.wrong), None)
+    failed = "; ".join(f"{attempt.walls.name}: {attempt.wrong}" for attempt in attempts if attempt.wrong)
+    if works is None:
+        yield "note", f"none works here, so no skill runs a program ({failed or 'not Linux'})", MEND
+    elif failed:
+        yield "note", f"programs run behind {works.name} ({failed})", MEND
+    else:
+        yield "ok", f"programs run behind {works.name}", ""
+
+
 _CHECKS: dict[str, Check] = {
     "python": _python,
     "home": _home,
@@ -217,4 +231,5 @@ _CHECKS: dict[str, Check] = {
     "keychain": _keychain,
     "vault": _vault,
     "model": _model,
+    "sandbox": _sandbox,
 }

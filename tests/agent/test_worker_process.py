@@ -2,7 +2,6 @@
 
 import array
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
@@ -173,16 +172,12 @@ def test_a_worker_gives_itself_up_first_when_memory_runs_out(shared: Inference) 
 
 def without_seccomp() -> None:
     """Forbid this process and its children to install any more filters, as some containers do."""
-    from skills.sandbox import seccomp
+    from skills.sandbox import bpf
+    from skills.sandbox.syscalls import this_machine
 
-    _, number, _ = seccomp._MACHINES[os.uname().machine]
-    code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
-    packed = b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
-    buffer = ctypes.create_string_buffer(packed, len(packed))
-    program = seccomp._Program(len(code), ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0
-    assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+    machine = this_machine()
+    code = [(0x20, 0, 0, 0), (0x15, 0, 1, machine.seccomp), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
+    bpf.install(machine, b"".join(struct.pack("=HBBI", *instruction) for instruction in code))
 
 
 def ask_unconfined(model: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from agent.models.embedded import EMBEDDED_NAME
 from tests.fixtures.command import Done, Person
 
-COMPONENTS = ["python", "home", "settings", "encryption", "keychain", "vault", "model"]
+COMPONENTS = ["python", "home", "settings", "encryption", "keychain", "vault", "model", "sandbox"]
 
 
 def broken(done: Done) -> dict[str, tuple[str, str]]:

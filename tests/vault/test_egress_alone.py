@@ -38,8 +38,17 @@ ALLOWED = {
     "agent/worker_process.py": {"subprocess": "starts the worker, which confines itself"},
     "cli/config.py": {"subprocess": "starts the person's editor"},
     "cli/main.py": {"getattr by a computed name, sys handed on": "looks at the three standard streams"},
+    "skills/sandbox/__init__.py": {"getattr by a computed name": LAZY},
+    "skills/sandbox/alone.py": {
+        "ctypes": "drops root's rights",
+        "compile, exec, execvp, sys.modules, sys.path, vars": "becomes what it confined itself for",
+    },
+    "skills/sandbox/bpf.py": {"ctypes": "hands a filter to the kernel"},
+    "skills/sandbox/bubblewrap.py": {"subprocess": "starts bubblewrap, which confines what it starts"},
+    "skills/sandbox/landlock.py": {"ctypes": "asks the kernel to confine this process"},
+    "skills/sandbox/landlocked.py": {"subprocess": "starts a process that confines itself first"},
+    "skills/sandbox/walls.py": {"subprocess": "the type of what was started"},
     "skills/sandbox/seccomp.py": {
-        "ctypes": "asks the kernel to confine this process",
         "socket, socket.AF_INET, socket.SOCK_DGRAM, socket.socket": "proves that no socket can be made",
     },
     "vault/__init__.py": {"getattr by a computed name, import_module by a computed name": LAZY},

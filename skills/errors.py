@@ -1,0 +1,37 @@
+"""The errors of skills.
+
+ClawError (vault.errors)
+└── SkillError                exit 1
+    ├── SkillRefused          exit 2: a folder or archive that is no skill, or one that can't be taken
+    └── SandboxError          something could not be run behind walls
+        ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
+        └── JobRefused        exit 2: the job can't be run as it is described
+"""
+
+from vault.errors import ClawError
+
+__all__ = ["JobRefused", "NoSandbox", "SandboxError", "SkillError", "SkillRefused"]
+
+
+class SkillError(ClawError):
+    """Something about skills, tools or permissions."""
+
+
+class SkillRefused(SkillError):
+    """A folder or archive that is no skill, or one that can't be taken."""
+
+    exit_code = 2
+
+
+class SandboxError(SkillError):
+    """Something could not be run behind walls."""
+
+
+class NoSandbox(SandboxError):
+    """No tier of the sandbox works here, and nothing runs without one."""
+
+
+class JobRefused(SandboxError):
+    """The job can't be run as it is described."""
+
+    exit_code = 2

@@ -1,0 +1,176 @@
+"""The first tier: namespaces of its own by bubblewrap (bwrap(1)), and our filter and limits inside them.
+
+bubblewrap alone lets a program make sockets of other families, nest user namespaces, read the session's keys and
+trace its siblings; `skills.sandbox.program_filter` takes that away. Its options travel in a file in memory, where
+no list of processes shows them.
+"""
+
+import contextlib
+import os
+import resource
+import select
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from skills.errors import JobRefused, SandboxError
+from skills.sandbox.cgroup import Cgroup
+from skills.sandbox.channel import Channel, in_memory
+from skills.sandbox.job import Job
+from skills.sandbox.program_filter import program_filter
+from skills.sandbox.syscalls import this_machine
+from skills.sandbox.walls import ENVIRONMENT, THREADS, Running, interpreter, is_python, limits_of
+
+__all__ = ["Bubblewrap"]
+
+_SYSTEM = ("lib", "lib32", "lib64", "libx32", "bin", "sbin")
+_MASKED = ("/proc/keys", "/proc/key-users", "/proc/kcore", "/proc/kmsg", "/proc/sched_debug", "/proc/timer_list")
+_PYTHON = Path("/py")
+_USR = Path("/usr")
+_SCRATCH = "/tmp"  # noqa: S108 - the job's own
+_NOBODY = "65534"
+
+
+class _Info(msgspec.Struct):
+    """What `--info-fd` tells."""
+
+    child: int = msgspec.field(name="child-pid")
+
+
+class Bubblewrap:
+    """Runs each job in namespaces of its own: files, processes, network, users, IPC, host name, cgroups."""
+
+    name = "bubblewrap"
+
+    def __init__(self) -> None:
+        self._program = shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin")
+
+    def why_not(self) -> str:
+        """What it lacks on this system; empty where nothing is known to be missing."""
+        return "" if self._program else "bubblewrap isn't installed (apt install bubblewrap)"
+
+    def start(self, job: Job, channel: Channel) -> Running:
+        """Start a job; as `skills.sandbox.walls.Walls` says."""
+        limits = job.limits
+        with contextlib.ExitStack() as failing, contextlib.ExitStack() as passed:
+
+            def given(descriptor: int) -> int:
+                passed.callback(os.close, descriptor)
+                return descriptor
+
+            group = Cgroup.create(limits.memory + limits.scratch, limits.processes + THREADS)
+            failing.callback(group.remove)
+            if limits.processes > 1 and not group.caps_tasks and os.geteuid() == 0:
+                raise JobRefused("As root, and without cgroups, nothing would limit how many processes it starts.")
+            told, info = os.pipe()
+            failing.callback(os.close, told)
+            blocked, release = os.pipe()
+            failing.callback(os.close, release)
+            given(info)
+            given(blocked)
+            seccomp = given(in_memory(program_filter(this_machine(), forks=limits.processes > 1)))
+            files = {name: given(in_memory(data)) for name, data in job.inputs.items()}
+            options = [*_options(job, files, channel), "--seccomp", str(seccomp)]
+            options += ["--info-fd", str(info), "--block-fd", str(blocked)]
+            arguments = given(in_memory(b"".join(os.fsencode(option) + b"\0" for option in options)))
+            process = subprocess.Popen(
+                [self._program or "", "--args", str(arguments), "--", *_command(job)],
+                stdin=channel.stdin,
+                stdout=channel.stdout,
+                stderr=channel.stderr,
+                env={},
+                start_new_session=True,
+                pass_fds=[*channel.inherited, *files.values(), seccomp, info, blocked, arguments],
+            )
+            failing.callback(_end, process)
+            passed.close()
+            channel.started()
+            child = _child_of(told, channel)
+            alive = os.pidfd_open(child)
+            failing.callback(os.close, alive)
+            # Before it is let go on, so that whatever it starts inherits them.
+            memory = limits.memory if group.caps_memory else limits.memory // limits.processes
+            longest = max(map(len, job.inputs.values()), default=0)  # bubblewrap writes them, within the limits
+            for what, value in limits_of(limits, memory, longest).items():
+                resource.prlimit(child, what, value)
+            group.add(child)
+            os.write(release, b"\n")
+            os.close(told)
+            os.close(release)
+            failing.pop_all()
+
+        def gone() -> None:
+            try:
+                select.select([alive], [], [])
+            finally:
+                os.close(alive)
+                group.remove()
+
+        return Running(process, gone)
+
+
+def _options(job: Job, files: dict[str, int], channel: Channel) -> list[str]:
+    options = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
+    options += ["--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL", "--hostname", "sandbox"]
+    environment = {**ENVIRONMENT, "HOME": _SCRATCH, "CLAW_PROGRESS": str(channel.progress)}
+    for name, value in environment.items():
+        options += ["--setenv", name, value]
+    options += ["--ro-bind", "/usr", "/usr"]
+    for name in _SYSTEM:
+        folder = Path("/", name)
+        if folder.is_symlink():
+            options += ["--symlink", str(folder.readlink()), str(folder)]
+        elif folder.is_dir():
+            options += ["--ro-bind", str(folder), str(folder)]
+    if not _in_usr():
+        options += ["--ro-bind", sys.base_prefix, str(_PYTHON)]
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    for name in _MASKED:
+        if Path(name).exists():
+            options += ["--ro-bind", "/dev/null", name]
+    # Whoever root runs is the owner of the kernel's settings, with or without capabilities.
+    options += ["--remount-ro", "/proc", "--remount-ro", "/dev"]
+    if job.limits.scratch:
+        options += ["--size", str(job.limits.scratch), "--tmpfs", _SCRATCH]
+    for path in job.read_only:  # last, or a /tmp of its own would hide those that lie there
+        options += ["--ro-bind", str(path), str(path)]
+    options += ["--dir", "/in", "--dir", "/out"]
+    for name, descriptor in files.items():
+        options += ["--file", str(descriptor), f"/in/{name}"]
+    for name, descriptor in channel.outputs.items():
+        options += ["--symlink", f"/proc/self/fd/{descriptor}", f"/out/{name}"]
+    # The root is in memory too, and of any size.
+    return [*options, "--remount-ro", "/", "--chdir", "/"]
+
+
+def _command(job: Job) -> list[str]:
+    if not is_python(job):
+        return list(job.argv)
+    program = interpreter()
+    if not _in_usr():
+        program = _PYTHON / program.relative_to(Path(sys.base_prefix).resolve())
+    return [str(program), *job.argv[1:]]
+
+
+def _in_usr() -> bool:
+    return Path(sys.base_prefix).resolve().is_relative_to(_USR)
+
+
+def _child_of(told: int, channel: Channel) -> int:
+    """The process that will become the job's first, as bubblewrap tells."""
+    answer = b""
+    while not answer.rstrip().endswith(b"}"):
+        part = os.read(told, 4096)
+        if not part:
+            said = os.read(channel.heard[1], 4096).decode(errors="replace").strip()
+            raise SandboxError(f"bubblewrap could not start: {said or 'it said nothing'}")
+        answer += part
+    return msgspec.json.decode(answer, type=_Info).child
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()

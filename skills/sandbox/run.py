@@ -1,0 +1,146 @@
+"""Running a job behind walls: heard to the end, ended when it exceeds a limit, and never believed."""
+
+import contextlib
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from skills.sandbox.channel import Channel, channel
+from skills.sandbox.job import Ended, Job, Outcome, Progress
+from skills.sandbox.walls import Running, Walls
+from vault.sanitize import sanitize_line
+
+__all__ = ["run"]
+
+_CHUNK = 1 << 16
+_LINE = 4096
+_LOOK_EVERY_S = 0.05
+_NOTE_LENGTH = 120
+_MOST_TOLD = 10_000
+
+
+def run(
+    job: Job,
+    walls: Walls,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Run a job and wait for it.
+
+    Args:
+        job: What to run.
+        walls: What to run it behind.
+        on_progress: Told how far it says it is.
+        stop: Ends it, at once, when set.
+
+    Raises:
+        JobRefused: the job can't be run as it is described.
+        SandboxError: it could not be started.
+    """
+    job.check()
+    began = time.monotonic()
+    with channel(job) as given:
+        running = walls.start(job, given)
+        given.started()
+        hearing = _Hearing(job, given, on_progress)
+        try:
+            ended = _hear(hearing, running, began + job.limits.wall_s, stop)
+        finally:
+            running.process.kill()  # the group too is gone when its first process is
+            status = running.process.wait()
+            running.gone()
+        hearing.rest()
+        if ended is Ended.EXITED and (status < 0 or status > 128):
+            ended = Ended.KILLED
+        return Outcome(
+            ended,
+            status,
+            bytes(hearing.said[0]),
+            bytes(hearing.said[1]),
+            given.written(job.limits.file_bytes),
+            time.monotonic() - began,
+            walls.name,
+        )
+
+
+class _Hearing:
+    """What a job says, until it says too much."""
+
+    def __init__(self, job: Job, given: Channel, on_progress: Callable[[Progress], None] | None) -> None:
+        self.said = bytearray(), bytearray()
+        self._most = job.limits.stream
+        self._on_progress = on_progress
+        self._line = b""
+        self._told = 0
+        self._ends = given.heard
+        self.open = set(given.heard)
+        for end in given.heard:
+            os.set_blocking(end, False)
+
+    def take(self, end: int) -> bool:
+        """Read what is there; whether it is still within its limits."""
+        try:
+            data = os.read(end, _CHUNK)
+        except BlockingIOError:
+            return True
+        if not data:
+            self.open.discard(end)
+            return True
+        stream = self._ends.index(end)
+        if stream < len(self.said):
+            room = self._most - len(self.said[stream])
+            self.said[stream].extend(data[:room])
+            return len(data) <= room
+        return self._progress(data)
+
+    def rest(self) -> None:
+        """Take what was said last, of a job that is gone."""
+        for end in tuple(self.open):
+            while end in self.open:
+                before = sum(map(len, self.said)) + self._told + len(self._line)
+                if not self.take(end) or before == sum(map(len, self.said)) + self._told + len(self._line):
+                    break
+
+    def _progress(self, data: bytes) -> bool:
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            self._told += 1
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                told = msgspec.json.decode(line, type=Progress)
+                if self._on_progress and self._told <= _MOST_TOLD:
+                    self._on_progress(msgspec.structs.replace(told, note=sanitize_line(told.note, _NOTE_LENGTH)))
+        return len(self._line) <= _LINE
+
+
+def _hear(hearing: _Hearing, running: Running, until: float, stop: threading.Event | None) -> Ended:
+    """Hear a job until it has ended, or has to."""
+    with selectors.DefaultSelector() as selector, _end_of(running) as end_of:
+        for end in (end_of, *hearing.open):
+            selector.register(end, selectors.EVENT_READ)
+        while True:
+            if stop and stop.is_set():
+                return Ended.STOPPED
+            if time.monotonic() > until:
+                return Ended.WALL
+            for key, _ in selector.select(_LOOK_EVERY_S):
+                if key.fd == end_of:
+                    return Ended.EXITED
+                if not hearing.take(key.fd):
+                    return Ended.OVERRAN
+                if key.fd not in hearing.open:
+                    selector.unregister(key.fd)
+
+
+@contextlib.contextmanager
+def _end_of(running: Running) -> Iterator[int]:
+    """A descriptor that can be read from once the job's first process has ended."""
+    descriptor = os.pidfd_open(running.process.pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

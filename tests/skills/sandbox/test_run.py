@@ -1,0 +1,292 @@
+"""One call of one program: what goes in and comes out, and that every limit ends it."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skills.errors import JobRefused
+from skills.sandbox.bubblewrap import Bubblewrap
+from skills.sandbox.job import PYTHON, Ended, Job, Limits, Outcome, Progress
+from skills.sandbox.landlocked import Landlocked
+from skills.sandbox.run import run
+from skills.sandbox.walls import Walls
+
+TIERS: dict[str, type[Walls]] = {"bubblewrap": Bubblewrap, "landlock": Landlocked}
+MIB = 1 << 20
+USUAL = Limits()
+
+
+@pytest.fixture(params=TIERS)
+def walls(request: pytest.FixtureRequest) -> Walls:
+    made = TIERS[request.param]()
+    if why_not := made.why_not():
+        pytest.skip(why_not)
+    return made
+
+
+@pytest.fixture
+def bubblewrap() -> Walls:
+    made = Bubblewrap()
+    if why_not := made.why_not():
+        pytest.skip(why_not)
+    return made
+
+
+def python(text: str, *outputs: str, stdin: bytes = b"", limits: Limits = USUAL, **inputs: bytes) -> Job:
+    return Job((*PYTHON, "in/program.py"), {"program.py": text.encode(), **inputs}, outputs, stdin, limits=limits)
+
+
+def told(outcome: Outcome) -> str:
+    assert outcome.ok, outcome
+    return outcome.stdout.decode()
+
+
+# What goes in and comes out
+
+
+def test_a_program_reads_what_goes_in_and_its_outputs_come_back(walls: Walls) -> None:
+    outcome = run(
+        python(
+            "import sys\n"
+            "words = open('in/words').read() + sys.stdin.read()\n"
+            "open('out/upper', 'w').write(words.upper())\n"
+            "print(len(words)); print('heard', file=sys.stderr)",
+            *("upper", "never written"),
+            stdin=b" and more",
+            words=b"some words",
+        ),
+        walls,
+    )
+    assert outcome.outputs == {"upper": b"SOME WORDS AND MORE"}
+    assert (outcome.stdout, outcome.stderr) == (b"19\n", b"heard\n")
+    assert outcome.tier == walls.name
+
+
+def test_inputs_may_lie_in_folders_and_a_script_finds_its_neighbours(walls: Walls) -> None:
+    files = {"skill/scripts/main.py": b"import help\nprint(help.WORD)", "skill/scripts/help.py": b"WORD = 'found'"}
+    assert told(run(Job((*PYTHON, "in/skill/scripts/main.py"), files), walls)) == "found\n"
+
+
+def test_a_program_of_the_system_runs(walls: Walls) -> None:
+    assert told(run(Job(("cat", "in/file"), {"file": b"its text"}), walls)) == "its text"
+
+
+def test_text_of_python_runs(walls: Walls) -> None:
+    assert told(run(Job((*PYTHON, "-c", "print(6 * 7)")), walls)) == "42\n"
+
+
+def test_an_error_is_its_exit_status_and_what_it_said(walls: Walls) -> None:
+    outcome = run(python("raise SystemExit(3)"), walls)
+    assert (outcome.ended, outcome.status, outcome.ok) == (Ended.EXITED, 3, False)
+    outcome = run(python("1 / 0"), walls)
+    assert b"ZeroDivisionError" in outcome.stderr
+
+
+def test_a_program_that_does_not_exist_is_an_outcome_like_any_other(walls: Walls) -> None:
+    outcome = run(Job(("no-such-program",)), walls)
+    assert not outcome.ok
+    assert b"no-such-program" in outcome.stderr
+
+
+def test_its_environment_holds_nothing_of_ours(walls: Walls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "canary")
+    names = told(run(python("import os; print(*sorted(os.environ))"), walls)).split()
+    assert set(names) <= {"PATH", "LANG", "HOME", "CLAW_PROGRESS", "PWD", "LC_CTYPE"}
+
+
+def test_nothing_it_writes_is_there_for_the_next(bubblewrap: Walls) -> None:
+    text = "import os; print(os.listdir('/tmp')); open('/tmp/left', 'w').write('x')"
+    assert [told(run(python(text), bubblewrap)) for _ in range(2)] == ["[]\n", "[]\n"]
+
+
+def test_what_is_named_of_ours_can_be_read_and_not_written(walls: Walls, tmp_path: Path) -> None:
+    shown, hidden = tmp_path / "shown", tmp_path / "hidden"
+    for folder in (shown, hidden):
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+    job = python(
+        f"print(open('{shown}/file').read())\n"
+        f"for path, mode in (('{hidden}/file', 'r'), ('{shown}/file', 'a'), ('{shown}/new', 'w')):\n"
+        "    try: open(path, mode); print('opened', path)\n"
+        "    except OSError: pass"
+    )
+    assert told(run(msgspec.structs.replace(job, read_only=(shown,)), walls)) == "shown\n"
+    assert [file.name for file in shown.iterdir()] == ["file"]
+
+
+def test_progress_is_heard_while_it_runs_and_what_is_none_is_passed_over(walls: Walls) -> None:
+    heard: list[Progress] = []
+    job = python(
+        "import os\n"
+        "def say(line): os.write(int(os.environ['CLAW_PROGRESS']), line + b'\\n')\n"
+        'say(b\'{"done": 1, "total": 2, "note": "half"}\')\n'
+        "say(b'not json'); say(b'{\"done\": \"many\"}'); say(bytes([255, 254]))\n"
+        'say(b\'{"done": 2, "total": 2, "note": "\\\\u001b]52;c;x\\\\u0007 done"}\')'
+    )
+    assert run(job, walls, on_progress=heard.append).ok
+    assert heard[0] == Progress(1, 2, "half")
+    assert len(heard) == 2
+    assert "\x1b" not in heard[1].note
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job(()),
+        Job(("a\0b",)),
+        Job(("cat",), {"../outside": b""}),
+        Job(("cat",), {"/etc/passwd": b""}),
+        Job(("cat",), {"a": b"", "a/b": b""}),
+        Job(("cat",), {"a\nb": b""}),
+        Job(("cat",), {".hidden": b""}),
+        Job(("cat",), {}, ("a/b",)),
+        Job(("cat",), {}, ("twice", "twice")),
+        Job(("cat",), {}, ("..",)),
+        Job(("cat",), {str(number): b"" for number in range(1001)}),
+        Job(("cat",), read_only=(Path("relative"),)),
+    ],
+)
+def test_a_job_that_names_what_it_cannot_is_refused(walls: Walls, job: Job) -> None:
+    with pytest.raises(JobRefused):
+        run(job, walls)
+
+
+# Limits
+
+
+def test_it_is_stopped_at_once(walls: Walls) -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    outcome = run(python("import time; print('begun', flush=True); time.sleep(60)"), walls, stop=stop)
+    assert outcome.ended is Ended.STOPPED
+    assert time.monotonic() - began < 30
+    assert outcome.stdout in (b"", b"begun\n")
+
+
+def test_it_is_ended_when_it_takes_too_long_also_if_it_will_not_be(walls: Walls) -> None:
+    text = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)"
+    outcome = run(python(text, limits=Limits(wall_s=1.0)), walls)
+    assert outcome.ended is Ended.WALL
+    assert outcome.status == -signal.SIGKILL
+
+
+def test_computing_has_an_end(walls: Walls) -> None:
+    outcome = run(python("while True: pass", limits=Limits(cpu_s=1)), walls)
+    assert outcome.ended is Ended.KILLED
+    assert outcome.wall_s < 29
+
+
+def test_memory_has_an_end(walls: Walls) -> None:
+    text = "try: bytearray(1 << 30); print('had')\nexcept MemoryError: print('refused')"
+    assert told(run(python(text, limits=Limits(memory=256 * MIB)), walls)) == "refused\n"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_it_says_has_an_end(walls: Walls, stream: str) -> None:
+    text = f"import sys\nwhile True: sys.{stream}.write('x' * 65536)"
+    outcome = run(python(text, limits=Limits(stream=MIB)), walls)
+    assert outcome.ended is Ended.OVERRAN
+    assert len(getattr(outcome, stream)) == MIB
+
+
+def test_progress_without_an_end_of_its_line_is_ended(walls: Walls) -> None:
+    text = "import os\nwhile True: os.write(int(os.environ['CLAW_PROGRESS']), b'x' * 65536)"
+    assert run(python(text), walls).ended is Ended.OVERRAN
+
+
+def test_an_output_has_an_end(walls: Walls) -> None:
+    text = "out = open('out/big', 'wb')\nfor _ in range(64): out.write(bytes(1 << 20)); out.flush()"
+    outcome = run(python(text, "big", limits=Limits(file_bytes=4 * MIB)), walls)
+    assert not outcome.ok
+    assert len(outcome.outputs["big"]) <= 4 * MIB
+
+
+def test_files_of_its_own_have_an_end(bubblewrap: Walls) -> None:
+    text = (
+        "import errno\n"
+        "try:\n"
+        "    for number in range(100): open(f'/tmp/{number}', 'wb').write(bytes(1 << 20))\n"
+        "except OSError as error: print(errno.errorcode[error.errno])"
+    )
+    assert told(run(python(text, limits=Limits(scratch=8 * MIB)), bubblewrap)) == "ENOSPC\n"
+
+
+def test_without_room_of_its_own_it_writes_nowhere(bubblewrap: Walls) -> None:
+    text = (
+        "import os\n"
+        "for folder in ('/', '/tmp', '/in', '/out', '/dev', '/dev/shm', '/proc', '/usr'):\n"
+        "    try: open(folder + '/new', 'w'); print(folder)\n"
+        "    except OSError: pass"
+    )
+    assert told(run(python(text, limits=Limits(scratch=0)), bubblewrap)) == ""
+
+
+def test_it_starts_no_other_process_unless_that_was_asked_for(walls: Walls) -> None:
+    text = "import os\ntry: os.fork(); print('forked')\nexcept OSError: print('refused')"
+    assert told(run(python(text), walls)) == "refused\n"
+
+
+def test_threads_are_no_processes(walls: Walls) -> None:
+    text = "import threading\nt = threading.Thread(target=lambda: print('ran')); t.start(); t.join()"
+    assert told(run(python(text), walls)) == "ran\n"
+
+
+def test_where_that_was_asked_for_it_starts_some_and_no_more(bubblewrap: Walls) -> None:
+    text = (
+        "import os, time\n"
+        "started = 0\n"
+        "for _ in range(300):\n"
+        "    try: pid = os.fork()\n"
+        "    except OSError: break\n"
+        "    if not pid: time.sleep(30); os._exit(0)\n"
+        "    started += 1\n"
+        "print(started)"
+    )
+    outcome = run(python(text, limits=Limits(processes=20, memory=1 << 30)), bubblewrap)
+    assert 10 < int(told(outcome)) < 100
+
+
+def test_nothing_of_it_lives_on(bubblewrap: Walls) -> None:
+    text = (
+        "import os, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        "    if not os.fork():\n"
+        "        while True: time.sleep(1)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "print('left one behind')"
+    )
+    mark = "in/program.py"
+    assert told(run(python(text, limits=Limits(processes=4)), bubblewrap)) == "left one behind\n"
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and mark in command_line(pid)]
+
+
+def command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def test_more_than_one_process_needs_bubblewrap() -> None:
+    landlocked = Landlocked()
+    if why_not := landlocked.why_not():
+        pytest.skip(why_not)
+    with pytest.raises(JobRefused, match="more than one process"):
+        run(python("", limits=Limits(processes=2)), landlocked)
+
+
+def test_nothing_is_left_behind(walls: Walls) -> None:
+    before = len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()
+    for _ in range(3):
+        run(python("print(1)", "a", "b", words=b"x"), walls)
+        with pytest.raises(JobRefused):
+            run(Job(()), walls)
+    assert (len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()) == before
