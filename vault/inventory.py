@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CONVERSATIONS = "conversations"
     ATTACHMENTS = "attached files"
     MODELS = "models"
+    SKILLS = "skills"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -108,6 +109,21 @@ TABLES: dict[str, Table] = {
         ("sha256",),
         _all(_GENERAL, "sha256 device inode bytes mtime_ns ctime_ns checked_ns"),
         travels=Travels.NOWHERE,
+    ),
+    "skills": Table(
+        Kind.SKILLS,
+        ("name",),
+        _all(_MEDIUM, "name digest source approved_ms enabled"),
+        merges=False,  # agreeing to one can't be imported
+        since=5,
+    ),
+    "skill_files": Table(
+        Kind.SKILLS,
+        ("skill", "name"),
+        _all(_MEDIUM, "skill name data"),
+        erased_with="skills",
+        merges=False,
+        since=5,
     ),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2
