@@ -12,8 +12,9 @@ from vault.home import Home
 
 __all__ = ["remove_leftovers"]
 
-_STAGED = re.compile(r"\.(?:.+\.)?[0-9a-f]{12}\.new")
-"""How `vault.durable`, the making of a vault and the folder of models name what isn't finished."""
+_STAGED = re.compile(r"\.(?!scrub\.)(?:.+\.)?[0-9a-f]{12}\.new")
+"""How `vault.durable`, the making of a vault and the folder of models name what isn't finished. Copies of the whole
+vault aren't waited an hour for: `vault.scrub` removes them."""
 _ABANDONED_MS = 3600 * 1000
 """Nothing of ours is at work on one file for an hour without writing to it."""
 _DOWNLOADS, _PART = "partial", ".part"

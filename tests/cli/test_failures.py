@@ -289,6 +289,7 @@ def test_a_full_disk_is_told_and_the_vault_stays_whole(
 ) -> None:
     copy = person.folder / "copy"
     shutil.copytree(person.home.data, copy)
+    os.truncate(copy / "vault" / RESERVE, 256 << 10)  # as much as a disk of this size would have spared
     if not reserve:
         (copy / "vault" / RESERVE).unlink()
     script = (
