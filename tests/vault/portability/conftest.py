@@ -48,6 +48,8 @@ def furnish(vault: Vault) -> None:
     def rest(connection: Connection) -> None:
         Notifications(vault.database).raise_(ManyFailedUnlocks(7, 1_700_000_000_000), connection)
         connection.execute("INSERT INTO retention VALUES ('sessions', 90)")
+        connection.execute("INSERT INTO skills VALUES ('count', ?, 'from/here', 8, 1)", ("cd" * 32,))
+        connection.execute("INSERT INTO skill_files VALUES ('count', 'SKILL.md', x'23c3a9')")
         connection.execute("INSERT INTO egress_days VALUES ('2026-11-20', 5, 7)")
         connection.execute("INSERT INTO tombstones VALUES ('session', '0123456789', 1700000000000)")
 

@@ -34,7 +34,7 @@ from vault.portability.staging import tables_that_merge
 from vault.store import Vault
 from vault.tombstones import Buried
 
-OF_ONE_DEVICE = {"log_entries", "log_state", "retention", "notifications", "egress_days"}
+OF_ONE_DEVICE = {"log_entries", "log_state", "retention", "notifications", "egress_days", "skills", "skill_files"}
 
 
 @pytest.fixture
