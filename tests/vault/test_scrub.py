@@ -207,6 +207,7 @@ def test_what_others_write_while_the_copy_is_made_is_kept(path: Path, monkeypatc
     again.close()
 
 
+@pytest.mark.usefixtures("heard_ctrl_c")
 def test_interrupted_by_the_person_nothing_is_changed_and_it_says_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
