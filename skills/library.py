@@ -113,6 +113,7 @@ class Library:
             self._log(connection, "a skill was removed", digest)
 
         self._vault.database.write(work)
+        self._vault.database.clear_away()  # what can't be now is when retention next runs
 
     def use(self, name: str) -> Skill:
         """A skill, to be used now: its files are those that were agreed to.
