@@ -162,7 +162,7 @@ def _disable(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _remove(arguments: argparse.Namespace, console: Console) -> int:
-    def remove(library: "Library") -> bool:
+    def remove(library: "Library") -> str | None:
         library.candidate(arguments.name)
         if not arguments.yes:
             if not console.can_ask:
@@ -170,13 +170,17 @@ def _remove(arguments: argparse.Namespace, console: Console) -> int:
                     "Nobody can be asked whether it may be removed.", hint="To remove it unasked: --yes"
                 )
             if not console.confirm(f"Remove {arguments.name} and its files?"):
-                return False
-        library.remove(arguments.name)
-        return True
+                return None
+        return library.remove(arguments.name)
 
-    removed = _with(console, remove)
-    console.say(f"{arguments.name} was removed." if removed else "Nothing was removed.")
-    return 0 if removed else 1
+    left = _with(console, remove)
+    if left is None:
+        console.say("Nothing was removed.")
+        return 1
+    console.say(f"{arguments.name} was removed.")
+    if left:
+        console.say(left)
+    return 0
 
 
 def _with(console: Console, work: "Callable[[Library], Result]") -> "Result":

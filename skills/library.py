@@ -100,8 +100,11 @@ class Library:
 
         self._vault.database.write(work)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> str:
         """Remove a skill with its files.
+
+        Returns:
+            Where encrypted copies of them lie still, and until when; empty where nothing is left.
 
         Raises:
             NotFound: there is no such skill.
@@ -113,7 +116,7 @@ class Library:
             self._log(connection, "a skill was removed", digest)
 
         self._vault.database.write(work)
-        self._vault.database.clear_away()  # what can't be now is when retention next runs
+        return self._vault.database.clear_away()
 
     def use(self, name: str) -> Skill:
         """A skill, to be used now: its files are those that were agreed to.

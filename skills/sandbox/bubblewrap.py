@@ -32,6 +32,7 @@ _PYTHON = Path("/py")
 _USR = Path("/usr")
 _SCRATCH = "/tmp"  # noqa: S108 - the job's own
 _NOBODY = "65534"
+_START_WITHIN_S = 10.0
 
 
 class _Info(msgspec.Struct):
@@ -63,8 +64,6 @@ class Bubblewrap:
 
             group = Cgroup.create(limits.memory + limits.scratch, limits.processes + THREADS)
             failing.callback(group.remove)
-            if limits.processes > 1 and not group.caps_tasks and os.geteuid() == 0:
-                raise JobRefused("As root, and without cgroups, nothing would limit how many processes it starts.")
             told, info = os.pipe()
             failing.callback(os.close, told)
             blocked, release = os.pipe()
@@ -92,11 +91,13 @@ class Bubblewrap:
             alive = os.pidfd_open(child)
             failing.callback(os.close, alive)
             # Before it is let go on, so that whatever it starts inherits them.
+            group.add(child)
+            if limits.processes > 1 and not group.caps_tasks and os.geteuid() == 0:
+                raise JobRefused("As root, and without cgroups, nothing would limit how many processes it starts.")
             memory = limits.memory if group.caps_memory else limits.memory // limits.processes
             longest = max(map(len, job.inputs.values()), default=0)  # bubblewrap writes them, within the limits
             for what, value in limits_of(limits, memory, longest).items():
                 resource.prlimit(child, what, value)
-            group.add(child)
             os.write(release, b"\n")
             os.close(told)
             os.close(release)
@@ -104,7 +105,7 @@ class Bubblewrap:
 
         def gone() -> None:
             try:
-                select.select([alive], [], [])
+                _readable(alive, None)
             finally:
                 os.close(alive)
                 group.remove()
@@ -161,14 +162,23 @@ def _in_usr() -> bool:
 
 def _child_of(told: int, channel: Channel) -> int:
     """The process that will become the job's first, as bubblewrap tells."""
-    answer = b""
+    answer, said = b"", ""
     while not answer.rstrip().endswith(b"}"):
-        part = os.read(told, 4096)
+        part = os.read(told, 4096) if _readable(told, _START_WITHIN_S) else b""
         if not part:
-            said = os.read(channel.heard[1], 4096).decode(errors="replace").strip()
+            os.set_blocking(channel.heard[1], False)
+            with contextlib.suppress(BlockingIOError):
+                said = os.read(channel.heard[1], 4096).decode(errors="replace").strip()
             raise SandboxError(f"bubblewrap could not start: {said or 'it said nothing'}")
         answer += part
     return msgspec.json.decode(answer, type=_Info).child
+
+
+def _readable(descriptor: int, within_s: float | None) -> bool:
+    """Wait until something can be read; whether it can."""
+    poll = select.poll()  # select(2) knows no descriptor above 1,023
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if within_s is None else within_s * 1000))
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -57,13 +57,12 @@ class Cgroup:
         return cls(folders, caps_memory=caps["memory"], caps_tasks=caps["tasks"])
 
     def add(self, pid: int) -> None:
-        """Put a process into it, and all that it starts from now on.
-
-        Raises:
-            OSError: the system refuses.
-        """
-        for folder in self._folders:
-            (folder / "cgroup.procs").write_text(str(pid))
+        """Put a process into it, and all that it starts from now on; where the system refuses, it caps nothing."""
+        try:
+            for folder in self._folders:
+                (folder / "cgroup.procs").write_text(str(pid))
+        except OSError:
+            self.caps_memory = self.caps_tasks = False
 
     def remove(self) -> None:
         """Remove it, once its processes are gone."""

@@ -45,6 +45,7 @@ def found(walls: Walls, folder: Path, only: Sequence[str] = ()) -> dict[str, dic
         outside = {
             "canary": str(canary),
             "folder": str(folder),
+            "home": str(Path.home()),
             "pid": os.getpid(),
             "group": os.getpgrp(),
             "port": port.getsockname()[1],

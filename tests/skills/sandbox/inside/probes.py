@@ -325,7 +325,6 @@ for title, path in {
     "disks": "/dev/vda",
     "key_holders": "/proc/keys",
     "system_settings": "/sys/kernel/uevent_seqnum",
-    "homes": "/root/.bashrc",
 }.items():
     read_probe(title, path)
 
@@ -443,6 +442,11 @@ def a_file_outside_gets_another_time() -> object:
 @probe
 def a_folder_outside_is_listed() -> object:
     return os.listdir(OUTSIDE["folder"])
+
+
+@probe
+def a_home_is_listed() -> object:
+    return os.listdir(OUTSIDE["home"])
 
 
 @probe
