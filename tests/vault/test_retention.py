@@ -221,6 +221,15 @@ def test_half_written_files_of_ours_go_and_nothing_else_does(home: Home, vault: 
     assert all(path.exists() for path in others)
 
 
+def test_a_copy_that_a_killed_scrub_left_goes_at_once_and_is_no_leftover_file(home: Home, vault: Vault) -> None:
+    copy = old(home.vault / ".scrub.0123456789ab.new" / "vault.db", hours=0.1)
+    ancient = old(home.vault / ".scrub.ba9876543210.new" / "vault.db").parent
+    os.utime(ancient, ns=(0, 0))
+    assert vault.retention.run().files == 0
+    assert not copy.parent.exists()
+    assert not ancient.exists()
+
+
 def test_parts_of_downloads_go_after_a_week_unless_one_is_going_on(home: Home) -> None:
     parts = home.models / "partial"
     young, gone, busy = old(parts / "a.part", 24 * 6), old(parts / "b.part", 24 * 8), old(parts / "c.part", 24 * 8)

@@ -46,6 +46,7 @@ def found(walls: Walls, folder: Path, only: Sequence[str] = ()) -> dict[str, dic
             "canary": str(canary),
             "folder": str(folder),
             "home": str(Path.home()),
+            "root": os.geteuid() == 0,
             "pid": os.getpid(),
             "group": os.getpgrp(),
             "port": port.getsockname()[1],

@@ -492,6 +492,13 @@ def another_interpreter_is_given_rights() -> object:
 
 
 @probe
+def roots_rights_could_be_had_again() -> object:
+    # PR_CAPBSET_READ. Whoever isn't root can't drop these, and gains nothing by them.
+    kept = [right for right in range(41) if LIBC.prctl(23, right, 0, 0, 0) == 1]
+    return kept if kept and OUTSIDE["root"] else None
+
+
+@probe
 def the_environment_tells() -> object:
     return [name for name in os.environ if "CANARY" in name] or None
 
