@@ -127,8 +127,13 @@ class Database:
             raise
         return cls(opened, worker, path, fields)
 
-    def read(self, work: Callable[[Connection], Result]) -> Result:
-        """Run queries; they see one consistent state, and can't change it."""
+    def read(self, work: Callable[[Connection], Result], interrupted: threading.Event | None = None) -> Result:
+        """Run queries; they see one consistent state, and can't change it.
+
+        Args:
+            work: Runs them.
+            interrupted: Set as soon as whoever waits for it is interrupted, for long work to look at.
+        """
         connection = self._connection
 
         def transaction() -> Result:
@@ -138,10 +143,14 @@ class Database:
                 connection.execute("COMMIT")
             return result
 
-        return self._run(transaction)
+        return self._run(transaction, interrupted)
 
-    def write(self, work: Callable[[Connection], Result]) -> Result:
+    def write(self, work: Callable[[Connection], Result], interrupted: threading.Event | None = None) -> Result:
         """Run statements as one transaction: durable when this returns, undone when `work` raises.
+
+        Args:
+            work: Runs them.
+            interrupted: As in `read`; when it is set before everything is done, nothing is.
 
         Raises:
             RolledBack: the files aren't those that were last written; nothing was changed.
@@ -158,10 +167,12 @@ class Database:
                     result = work(connection)
                     before = self._guard.before if self._guard else b""
                     connection.execute("UPDATE vault_state SET epoch = epoch + 1, before = ?", (before,))
+                    if interrupted and interrupted.is_set():
+                        raise VaultError("It was interrupted.", hint="Nothing was changed.")
                     connection.execute("COMMIT")
             return result
 
-        return self._run(transaction)
+        return self._run(transaction, interrupted)
 
     def alone(self, work: Callable[[Connection], Result]) -> Result:
         """Run statements outside a transaction, on a file that holds everything, while no other process writes.

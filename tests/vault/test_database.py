@@ -270,6 +270,22 @@ def test_work_that_is_nearly_done_is_done_when_ctrl_c_comes(path: Path) -> None:
     kept.close()
 
 
+@pytest.mark.usefixtures("heard_ctrl_c")
+def test_work_that_looks_for_it_is_undone_when_ctrl_c_comes_however_near_its_end(path: Path) -> None:
+    kept = Database.create(path, KEY)
+    interrupted = threading.Event()
+
+    def work(connection: Connection) -> None:
+        connection.execute(MANY, ("half", ""))
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted.wait(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        kept.write(work, interrupted)
+    assert titles(kept) == []
+    kept.close()
+
+
 # Disks
 
 

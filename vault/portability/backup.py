@@ -63,8 +63,8 @@ def back_up(
     departure = Departure(vault, Action.BACKUP, purpose, encryption=sealer.described)
     with departure, staged_file(file, replace=replace) as staged:
         departure.prepare("everything")
-        with steps.end_with(database):
-            rows = database.read(lambda connection: write(connection, staged))
+        with steps.end_with(database) as stop:
+            rows = database.read(lambda connection: write(connection, staged), stop)
         staged.sync()
         done = BackedUp(rows, staged.bytes, staged.sha256)
         departure.finish(Taken(f"everything: {rows:,} records", *done))

@@ -66,8 +66,8 @@ def export(vault: "Vault", folder: Path, *, progress: Progress | None = None) ->
     departure = Departure(vault, Action.EXPORT, "a copy in open formats, not encrypted")
     with departure, staged_folder(folder) as staged:
         departure.prepare("everything")
-        with steps.end_with(database):
-            done = database.read(lambda connection: _Export(connection, database.fields, staged, steps).write())
+        with steps.end_with(database) as stop:
+            done = database.read(lambda c: _Export(c, database.fields, staged, steps).write(), stop)
         departure.finish(Taken(f"everything: {done.rows:,} records", done.rows, done.bytes))
     return done
 

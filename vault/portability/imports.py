@@ -86,8 +86,8 @@ def import_conversations(vault: "Vault", path: Path, *, progress: Progress | Non
         _record(vault, connection, merger.merged)
         return Imported(merger.merged, skipped, empty)
 
-    with steps.end_with(database):
-        return database.write(work)
+    with steps.end_with(database) as stop:
+        return database.write(work, stop)
 
 
 def import_export(vault: "Vault", folder: Path, *, progress: Progress | None = None) -> Imported:
@@ -100,8 +100,8 @@ def import_export(vault: "Vault", folder: Path, *, progress: Progress | None = N
     steps = Steps(progress)
     database = vault.database
     with staging_database(vault.home) as staged:
-        with steps.end_with(staged):
-            staged.write(lambda connection: _Folder(folder, connection, staged, steps).read())
+        with steps.end_with(staged) as stop:
+            staged.write(lambda connection: _Folder(folder, connection, staged, steps).read(), stop)
 
         def work(connection: Connection) -> Imported:
             merger = Merger(connection, database.fields, believed=False)
@@ -109,8 +109,8 @@ def import_export(vault: "Vault", folder: Path, *, progress: Progress | None = N
             _record(vault, connection, merger.merged)
             return Imported(merger.merged)
 
-        with steps.end_with(database):
-            return database.write(work)
+        with steps.end_with(database) as stop:
+            return database.write(work, stop)
 
 
 def _record(vault: "Vault", connection: Connection, merged: Merged) -> None:

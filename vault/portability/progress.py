@@ -43,10 +43,14 @@ class Steps:
             self._progress(doing, done, total)
 
     @contextlib.contextmanager
-    def end_with(self, database: Database) -> Iterator[None]:
-        """End the work of a database's thread when the block is left early, and wait until it has."""
+    def end_with(self, database: Database) -> Iterator[threading.Event]:
+        """End the work of a database's thread when the block is left early, and wait until it has.
+
+        Yields:
+            What the database is to set when whoever waits for that work is interrupted.
+        """
         try:
-            yield
+            yield self._stopped
         except BaseException:
             self._stopped.set()
             with contextlib.suppress(VaultError, RuntimeError):  # it may be closed by now

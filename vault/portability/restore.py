@@ -77,8 +77,8 @@ def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress 
             _tell(database, connection, contents)
             return merged
 
-        with steps.end_with(database):
-            return database.write(work)
+        with steps.end_with(database) as stop:
+            return database.write(work, stop)
 
 
 def read_backup(
@@ -125,8 +125,8 @@ def read_backup(
             _verify_log(database, connection)
         return contents
 
-    with steps.end_with(database):
-        contents = database.write(read)
+    with steps.end_with(database) as stop:
+        contents = database.write(read, stop)
     if errors := database.integrity_errors():
         raise BackupRefused(f"What was restored can't be read back: {errors[0]}.", hint="Check the disk.")
     return contents
