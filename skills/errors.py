@@ -3,6 +3,10 @@
 ClawError (vault.errors)
 └── SkillError                exit 1
     ├── SkillRefused          exit 2: a folder or archive that is no skill, or one that can't be taken
+    ├── RuleRefused           exit 2: a rule about permissions that says nothing that can be kept to
+    ├── ToolFailed            a tool could not do what was asked; the text is for the model too
+    ├── NotPermitted          exit 4: the policy, or the person, doesn't allow a call
+    ├── CapabilityRefused     a capability that isn't for this call, is used up or too old
     └── SandboxError          something could not be run behind walls
         ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
         └── JobRefused        exit 2: the job can't be run as it is described
@@ -10,7 +14,17 @@ ClawError (vault.errors)
 
 from vault.errors import ClawError
 
-__all__ = ["JobRefused", "NoSandbox", "SandboxError", "SkillError", "SkillRefused"]
+__all__ = [
+    "CapabilityRefused",
+    "JobRefused",
+    "NoSandbox",
+    "NotPermitted",
+    "RuleRefused",
+    "SandboxError",
+    "SkillError",
+    "SkillRefused",
+    "ToolFailed",
+]
 
 
 class SkillError(ClawError):
@@ -21,6 +35,26 @@ class SkillRefused(SkillError):
     """A folder or archive that is no skill, or one that can't be taken."""
 
     exit_code = 2
+
+
+class RuleRefused(SkillError):
+    """A rule about permissions that says nothing that can be kept to."""
+
+    exit_code = 2
+
+
+class ToolFailed(SkillError):
+    """A tool could not do what was asked; the text is for the model too."""
+
+
+class NotPermitted(SkillError):
+    """The policy, or the person, doesn't allow a call."""
+
+    exit_code = 4
+
+
+class CapabilityRefused(SkillError):
+    """A capability that isn't for this call, is used up or too old."""
 
 
 class SandboxError(SkillError):

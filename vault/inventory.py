@@ -21,6 +21,8 @@ class Kind(StrEnum):
     ATTACHMENTS = "attached files"
     MODELS = "models"
     SKILLS = "skills"
+    PERMISSIONS = "permissions"
+    NOTES = "notes"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -125,6 +127,14 @@ TABLES: dict[str, Table] = {
         merges=False,
         since=5,
     ),
+    "permissions": Table(
+        Kind.PERMISSIONS,
+        ("permission", "resource"),
+        _all(_MEDIUM, "permission resource data_class decision set_ms"),
+        merges=False,  # agreeing can't be imported
+        since=6,
+    ),
+    "notes": Table(Kind.NOTES, ("id",), _all(_MEDIUM, "id text source created_ms"), since=6),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2
     ),

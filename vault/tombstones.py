@@ -16,6 +16,7 @@ class Buried(StrEnum):
     MESSAGE = "message"
     """With all that was said after it."""
     ATTACHMENT = "attachment"
+    NOTE = "note"
 
 
 def attachment_id(message_id: str, name: str) -> str:

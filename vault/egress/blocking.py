@@ -48,6 +48,10 @@ class Egress:
         """Send a body, once; see `AsyncEgress.send`."""
         return self._runner.run(self._door.send(request, body, most=most, method=method, content_type=content_type))
 
+    def fetch(self, request: Request, *, most: int) -> Reply:
+        """Get a whole, bounded response; see `AsyncEgress.fetch`."""
+        return self._runner.run(self._door.fetch(request, most=most))
+
     def download(self, request: Request, transfer: Transfer) -> None:
         """Fetch a file; see `AsyncEgress.download`."""
         self._runner.run(self._door.download(request, transfer))

@@ -110,19 +110,35 @@ class AsyncEgress:
             self._unless_stopped(),
             self._exchange(method, request, headers=headers, body=body) as response,
         ):
-            answer = answer_of(response)
-            too_much = VerificationFailed(f"{answer.host} answers with more than the {most:,} bytes accepted.")
-            if (answer.size or 0) > most:
+            return await self._whole(response, most)
+
+    async def fetch(self, request: Request, *, most: int) -> Reply:
+        """Get a whole response, which is bounded. Redirects are reported, not followed.
+
+        Args:
+            request: From whom, and what for.
+            most: Bytes of the response's body that are accepted.
+
+        Raises:
+            EgressRefused, VerificationFailed, EgressError, Paused, Locked: as in `send`.
+        """
+        async with self._unless_stopped(), self._exchange("GET", request) as response:
+            return await self._whole(response, most)
+
+    async def _whole(self, response: "httpx.Response", most: int) -> Reply:
+        answer = answer_of(response)
+        too_much = VerificationFailed(f"{answer.host} answers with more than the {most:,} bytes accepted.")
+        if (answer.size or 0) > most:
+            raise too_much
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise EgressError(f"{answer.host} answers in another encoding than was asked for.")
+        received = bytearray()
+        async for chunk in response.aiter_raw():
+            self._stop.check()
+            received += chunk
+            if len(received) > most:
                 raise too_much
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                raise EgressError(f"{answer.host} answers in another encoding than was asked for.")
-            received = bytearray()
-            async for chunk in response.aiter_raw():
-                self._stop.check()
-                received += chunk
-                if len(received) > most:
-                    raise too_much
-            return Reply(answer, bytes(received))
+        return Reply(answer, bytes(received))
 
     async def download(self, request: Request, transfer: Transfer) -> None:
         """Fetch a file, going on where an earlier try ended, until all of it is there.

@@ -20,6 +20,8 @@ class Purpose(StrEnum):
 
     MODEL_PULL = "model-pull"
     FEDERATION = "federation"
+    FETCH = "fetch"
+    """A page that the assistant asked for and a person agreed to."""
 
 
 class _Limit(NamedTuple):
@@ -39,6 +41,7 @@ class _Limit(NamedTuple):
 _LIMITS = {
     Purpose.MODEL_PULL: _Limit(frozenset({DataClass.GENERAL}), by_command=True, bodies=False),
     Purpose.FEDERATION: _Limit(frozenset({DataClass.GENERAL, DataClass.MEDIUM}), by_command=False, bodies=True),
+    Purpose.FETCH: _Limit(frozenset({DataClass.GENERAL, DataClass.MEDIUM}), by_command=False, bodies=False),
 }
 
 _NEVER = frozenset({DataClass.TOP_SECRET, DataClass.HIGHLY_SENSITIVE})

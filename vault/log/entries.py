@@ -41,6 +41,8 @@ class Action(StrEnum):
 
     CHAT = "chat"
     SKILL = "skill"
+    TOOL = "tool"
+    """The assistant called one of its tools, or wanted to."""
     TRAIN = "train"
     NETWORK = "network"
     """Something passed the one door out."""

@@ -5,9 +5,11 @@ import re
 
 import msgspec
 
+from vault.classes import DataClass
 from vault.log.checkpoint import SEED_BYTES
 from vault.log.transparency import SIGNING_KEY
 from vault.model_store import NAME
+from vault.note_store import LONGEST_NOTE
 from vault.notifications import read_event
 from vault.retention import MOST_DAYS, Retained
 from vault.sanitize import sanitize
@@ -20,7 +22,7 @@ YEAR_10000_MS = 253_402_300_800_000
 """The first millisecond that a calendar of four digits can't name."""
 
 _IDS = {"session_id", "message_id", "parent_id", "head", "forked_from"}
-_WITH_IDS = {"sessions", "messages", "tombstones"}
+_WITH_IDS = {"sessions", "messages", "tombstones", "notes"}
 _ID = re.compile("[0-9A-Za-z_-]{1,64}")  # they are printed, and become part of file names
 _EMBEDDED = ModelSettings().default  # never registered: it comes with the program
 _MOST_A_DAY = 1 << 50  # bytes; ever so many days of it can be added up
@@ -60,6 +62,10 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
             return _is_day(value)
         case "egress_days", ("sent" | "received"), int():
             return 0 <= value < _MOST_A_DAY
+        case "notes", ("text" | "source"), str():
+            return sanitize(value) == value and len(value) <= LONGEST_NOTE
+        case "permissions", "data_class", str():
+            return value in list(DataClass)
         case "models", "file", str():
             return value not in ("", ".", "..") and not set(value) & set("/\\\x00")
         case "models", "name", str():

@@ -14,6 +14,8 @@ from vault.tombstones import Buried, attachment_id
 
 __all__ = ["Merged", "Merger"]
 
+_NOTE = "SELECT 1 FROM notes WHERE id = ?"
+
 
 class Merged(msgspec.Struct):
     """What became of it, in numbers.
@@ -97,6 +99,8 @@ class Merger:
         """Add the rows of a table whose keys aren't there yet."""
         if table == "tombstones":
             rows = self._absent(rows) if self.untouched or self._believed else ()
+        if table == "notes":
+            rows = [row for row in rows if (Buried.NOTE, row["id"]) not in self._buried]
         target = Rows(self._connection, table, self._fields)
         added = sum(target.add(row) for row in rows)
         self.merged.models += added * (table == "models")
@@ -173,6 +177,7 @@ class Merger:
                 (kind == Buried.ATTACHMENT and buried in attached)
                 or (kind == Buried.MESSAGE and self._trees.holds_message(buried))
                 or (kind == Buried.SESSION and self._trees.get(buried) is not None)
+                or (kind == Buried.NOTE and self._connection.execute(_NOTE, (buried,)).fetchone() is not None)
             )
             if not here:
                 yield tombstone

@@ -50,6 +50,8 @@ def furnish(vault: Vault) -> None:
         connection.execute("INSERT INTO retention VALUES ('sessions', 90)")
         connection.execute("INSERT INTO skills VALUES ('count', ?, 'from/here', 8, 1)", ("cd" * 32,))
         connection.execute("INSERT INTO skill_files VALUES ('count', 'SKILL.md', x'23c3a9')")
+        connection.execute("INSERT INTO permissions VALUES ('files.read', 'file:/notes', 'medium', 'ask', 9)")
+        connection.execute("INSERT INTO notes VALUES ('00ff00ff00ff00ff', 'milk, and é', 'person', 10)")
         connection.execute("INSERT INTO egress_days VALUES ('2026-11-20', 5, 7)")
         connection.execute("INSERT INTO tombstones VALUES ('session', '0123456789', 1700000000000)")
 

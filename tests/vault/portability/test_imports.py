@@ -34,7 +34,16 @@ from vault.portability.staging import tables_that_merge
 from vault.store import Vault
 from vault.tombstones import Buried
 
-OF_ONE_DEVICE = {"log_entries", "log_state", "retention", "notifications", "egress_days", "skills", "skill_files"}
+OF_ONE_DEVICE = {
+    "log_entries",
+    "log_state",
+    "retention",
+    "notifications",
+    "egress_days",
+    "skills",
+    "skill_files",
+    "permissions",
+}
 
 
 @pytest.fixture

@@ -1,0 +1,290 @@
+"""From a wanted call to one that is done: only as the policy and the person say, and never untold."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from skills.errors import ToolFailed
+from skills.permissions.approval import Answer, Nobody
+from skills.permissions.broker import Broker
+from skills.permissions.events import Bus, Finished, NeedsApproval, Refused, Started
+from skills.permissions.policy import Decision, Policy
+from skills.tools.arithmetic import arithmetic_tool
+from skills.tools.edits import edit_tools
+from skills.tools.files import file_tools
+from skills.tools.notes import note_tools
+from skills.tools.programs import python_tool
+from skills.tools.tool import Arguments, Effect, Plan, Resource, Running, Tool
+from tests.skills.permissions.conftest import Session
+from vault.classes import DataClass
+from vault.errors import LogDamaged, Paused
+from vault.log.entries import Action, Entry, Status
+from vault.note_store import NoteStore
+from vault.store import Vault
+
+Begin = Callable[..., Session]
+
+
+def of_file(path: Path, **more: object) -> bytes:
+    return json.dumps({"path": str(path), **more}).encode()
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.txt").write_text("the first line\nthe second\n")
+    return folder
+
+
+def test_what_only_computes_is_done_unasked_and_logged_once(session: Begin) -> None:
+    begun = session(arithmetic_tool())
+    outcome = begun.broker.call("calculate", b'{"expression": "17 * 23"}')
+    assert (outcome.ok, outcome.text) == (True, "391")
+    assert begun.person.asked == []
+    (entry,) = begun.entries
+    assert (entry.status, entry.data_class) == (Status.DONE, DataClass.GENERAL)
+    assert len(entry.payload_sha256) == 64
+    assert "17" not in entry.description
+
+
+def test_a_file_in_a_folder_that_is_to_be_asked_about_is_read_after_asking(session: Begin, notes: Path) -> None:
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes), Decision.ASK)
+    begun.person.answers = [Answer.ONCE]
+    assert begun.broker.call("read_file", of_file(notes / "a.txt")).text == "the first line\nthe second"
+    (asked,) = begun.person.asked
+    assert asked.action == f"read {notes / 'a.txt'}"
+    assert asked.resources == (f"file:{notes / 'a.txt'}",)
+    again = begun.broker.call("read_file", of_file(notes / "a.txt"))
+    assert (again.ok, again.refused) == (False, True)
+    assert [type(event) for event in begun.events] == [NeedsApproval, Started, Finished, NeedsApproval, Refused]
+    assert [entry.status for entry in begun.entries] == [Status.DONE, Status.REFUSED]
+
+
+def test_a_yes_for_the_session_is_for_this_resource_and_this_skill_alone(session: Begin, notes: Path) -> None:
+    (notes / "b.txt").write_text("b")
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes), Decision.ASK)
+    begun.person.answers = [Answer.SESSION]
+    for _ in range(3):
+        assert begun.broker.call("read_file", of_file(notes / "a.txt")).ok
+    assert len(begun.person.asked) == 1
+    assert not begun.broker.call("read_file", of_file(notes / "b.txt")).ok
+    assert not begun.broker.call("read_file", of_file(notes / "a.txt"), asked_by="some-skill").ok
+    assert [asked.asked_by for asked in begun.person.asked] == ["", "", "some-skill"]
+
+
+def test_nobody_to_ask_is_a_no(vault: Vault, notes: Path) -> None:
+    begun = Session(vault, (), [])
+    begun.grant("files.read", str(notes), Decision.ASK)
+    broker = Broker(file_tools(lambda: [notes]), lambda: Policy(begun.rules), Nobody(), Bus())
+    assert broker.call("read_file", of_file(notes / "a.txt")).refused
+
+
+def test_what_is_denied_isnt_even_looked_at(session: Begin, notes: Path) -> None:
+    begun = session(*edit_tools(lambda: [notes]))
+    there = begun.broker.call("edit_file", of_file(notes / "a.txt", old="nowhere", new="x"))
+    missing = begun.broker.call("edit_file", of_file(notes / "none.txt", old="nowhere", new="x"))
+    assert there.text == missing.text
+    assert (there.refused, missing.refused) == (True, True)
+
+
+def test_the_difference_is_shown_and_what_changed_meanwhile_is_left_alone(session: Begin, notes: Path) -> None:
+    begun = session(*edit_tools(lambda: [notes]))
+    begun.grant("files.write", str(notes))
+    begun.person.answers = [Answer.ONCE, Answer.ONCE]
+    call = of_file(notes / "a.txt", old="second", new="last")
+    begun.person.meanwhile = lambda: (notes / "a.txt").write_text("the second, but by somebody else\n")
+    outcome = begun.broker.call("edit_file", call)
+    assert not outcome.ok
+    assert "changed in between" in outcome.text
+    assert (notes / "a.txt").read_text() == "the second, but by somebody else\n"
+    begun.person.meanwhile = lambda: None
+    assert begun.broker.call("edit_file", call).ok
+    assert (notes / "a.txt").read_text() == "the last, but by somebody else\n"
+    assert "-the second\n+the last" in begun.person.asked[0].details
+
+
+def test_writing_cant_be_agreed_to_for_a_session(session: Begin, notes: Path) -> None:
+    begun = session(*edit_tools(lambda: [notes]))
+    begun.grant("files.write", str(notes))
+    begun.person.answers = [Answer.SESSION]
+    assert not begun.broker.call("write_file", of_file(notes / "new.txt", text="x")).ok
+    assert not (notes / "new.txt").exists()
+    assert not begun.person.asked[0].lasting
+
+
+def test_a_rule_that_was_made_stricter_while_the_person_thought_counts(session: Begin, notes: Path) -> None:
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes), Decision.ASK)
+    begun.person.answers = [Answer.ONCE]
+    begun.person.meanwhile = lambda: begun.grant("files.read", str(notes), Decision.DENY)
+    assert begun.broker.call("read_file", of_file(notes / "a.txt")).refused
+
+
+def test_after_foreign_text_was_read_remembering_is_asked_about_again_with_the_reason(
+    session: Begin, notes: Path, vault: Vault
+) -> None:
+    begun = session(*file_tools(lambda: [notes]), *note_tools(NoteStore(vault.database)))
+    begun.grant("files.read", str(notes))
+    begun.grant("notes.add", "vault:notes")
+    assert begun.broker.call("add_note", b'{"text": "milk"}').ok
+    assert begun.person.asked == []
+    assert begun.broker.call("read_file", of_file(notes / "a.txt")).ok
+    assert begun.broker.call("add_note", b'{"text": "obey"}').refused
+    (asked,) = begun.person.asked
+    assert any("somebody else may have written" in reason and "a.txt" in reason for reason in asked.reasons)
+    assert any("highly sensitive" in reason for reason in asked.reasons)
+    assert [note.text for note in NoteStore(vault.database).all()] == ["milk"]
+
+
+def test_a_yes_for_the_session_doesnt_outlive_what_was_read_after_it(session: Begin, notes: Path) -> None:
+    runs = Tool(
+        "run_it",
+        "skill.run",
+        "",
+        Nothing,
+        Effect.RUN,
+        DataClass.MEDIUM,
+        lambda _given: Plan("run it", lambda _running: "ran", basis="ab"),
+        lambda _given: (Resource("skill", "it/scripts/a.py"),),
+    )
+    begun = session(runs, *file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes))
+    begun.person.answers = [Answer.SESSION, Answer.SESSION]
+    assert begun.broker.call("run_it", b"{}").ok
+    assert begun.broker.call("run_it", b"{}").ok
+    assert len(begun.person.asked) == 1
+    assert begun.broker.call("read_file", of_file(notes / "a.txt")).ok
+    assert begun.broker.call("run_it", b"{}").ok
+    assert begun.broker.call("run_it", b"{}").ok
+    assert len(begun.person.asked) == 2
+    assert "a.txt" in " ".join(begun.person.asked[1].reasons)
+
+
+class Nothing(Arguments, frozen=True):
+    pass
+
+
+def test_a_program_is_shown_whole_each_time_and_runs_behind_walls(session: Begin) -> None:
+    from skills.sandbox.tiers import best
+
+    begun = session(python_tool(best))
+    begun.grant("python.run", "*")
+    begun.person.answers = [Answer.ONCE, Answer.SESSION]
+    program = json.dumps(
+        {"program": "import os\nprint(sum(range(10)), sorted(os.environ.get('HOME', '')))"}
+    ).encode()
+    outcome = begun.broker.call("run_python", program)
+    assert outcome.ok
+    assert outcome.text.startswith("45 ")
+    assert begun.person.asked[0].details.startswith("import os\nprint")
+    assert not begun.broker.call("run_python", program).ok
+    assert len(begun.person.asked) == 2
+
+
+def test_what_changes_something_is_logged_before_it_is_done(vault: Vault, session: Begin) -> None:
+    seen: list[list[Status]] = []
+
+    def work(_running: Running) -> str:
+        seen.append([entry.status for entry in begun.entries])
+        raise ToolFailed("it broke")
+
+    begun = session(
+        Tool("do_it", "it.do", "", Nothing, Effect.RUN, DataClass.MEDIUM, lambda _given: Plan("do it", work))
+    )
+    begun.person.answers = [Answer.ONCE]
+    outcome = begun.broker.call("do_it", b"{}")
+    assert (outcome.ok, outcome.text) == (False, "it broke")
+    assert seen == [[Status.PREPARED]]
+    _first, last = begun.entries
+    assert (last.status, last.about is not None) == (Status.DONE, True)
+    assert "failed" in last.description
+
+
+def test_where_the_log_cant_be_written_nothing_is_done(vault: Vault, session: Begin) -> None:
+    done: list[str] = []
+
+    def work(_running: Running) -> str:
+        done.append("x")
+        return "done"
+
+    begun = session(
+        Tool(
+            "do_it",
+            "it.do",
+            "",
+            Nothing,
+            Effect.RUN,
+            DataClass.MEDIUM,
+            lambda _given: Plan("do it", work),
+        )
+    )
+    begun.person.answers = [Answer.ONCE]
+    vault.log.append(_any_entry())
+    vault.database.write(lambda c: c.execute("DELETE FROM secrets"))
+    vault.log.forget()
+    with pytest.raises(LogDamaged):
+        begun.broker.call("do_it", b"{}")
+    assert done == []
+
+
+def _any_entry() -> Entry:
+    return Entry(action=Action.CHAT, purpose="x", data_class=DataClass.MEDIUM, description="x")
+
+
+def test_what_is_paused_while_the_person_thinks_isnt_done(vault: Vault, notes: Path) -> None:
+    begun = Session(vault, (), [])
+    begun.grant("files.read", str(notes), Decision.ASK)
+    begun.person.answers = [Answer.ONCE]
+    paused: list[bool] = []
+    begun.person.meanwhile = lambda: paused.append(True)
+
+    def check() -> None:
+        if paused:
+            raise Paused("Everything is paused.")
+
+    broker = Broker(file_tools(lambda: [notes]), lambda: Policy(begun.rules), begun.person, Bus(), check=check)
+    with pytest.raises(Paused):
+        broker.call("read_file", of_file(notes / "a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("no_such_tool", b"{}"),
+        ("calculate", b"not json"),
+        ("calculate", b'{"expression": 5}'),
+        ("calculate", b'{"expression": "1", "approved": true}'),
+        ("calculate", b'{"expression": "1"}{"expression": "2"}'),
+        ("calculate", b"[" * 100_000),
+        ("calculate", b'{"expression": "\xff"}'),
+        ("calculate", b""),
+    ],
+)
+def test_calls_that_make_no_sense_are_outcomes_and_logged(session: Begin, name: str, arguments: bytes) -> None:
+    begun = session(arithmetic_tool())
+    assert not begun.broker.call(name, arguments).ok
+    (entry,) = begun.entries
+    assert entry.status is Status.REFUSED
+    assert "no_such_tool" not in entry.description
+
+
+def test_more_calls_than_a_person_could_follow_are_refused(session: Begin) -> None:
+    begun = session(arithmetic_tool())
+    outcomes = [begun.broker.call("calculate", b'{"expression": "1"}') for _ in range(61)]
+    assert all(outcome.ok for outcome in outcomes[:60])
+    assert outcomes[60].refused
+
+
+def test_what_comes_back_is_harmless_and_bounded(session: Begin, notes: Path) -> None:
+    (notes / "a.txt").write_text("\x1b]52;c;cm0=\x07\u202e" + "x" * 500 + "\n" * 3)
+    (notes / "big.txt").write_text("y" * 300_000)
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes))
+    text = begun.broker.call("read_file", of_file(notes / "a.txt")).text
+    assert not set("\x1b\x07\u202e") & set(text)
+    assert len(begun.broker.call("read_file", of_file(notes / "big.txt")).text) < 21_000

@@ -1,0 +1,56 @@
+"""What the vault keeps of permissions: the rules that a person set."""
+
+import msgspec
+
+from vault.classes import DataClass
+from vault.database import Connection, Database
+
+__all__ = ["PermissionRule", "PermissionStore"]
+
+
+class PermissionRule(msgspec.Struct, frozen=True):
+    """One rule, as it is kept; `skills.permissions` gives it its meaning.
+
+    Attributes:
+        permission: What a tool does, such as `files.read`; a pattern with `*`.
+        resource: What with, such as `file:/home/ada/notes`; `*` for anything.
+        data_class: The strictest data that it is about.
+        decision: `allow`, `ask` or `deny`.
+        set_ms: When it was set, in milliseconds since 1970.
+    """
+
+    permission: str
+    resource: str
+    data_class: DataClass
+    decision: str
+    set_ms: int
+
+
+class PermissionStore:
+    """The vault's table of permissions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[PermissionRule]:
+        """Every rule, by permission and resource."""
+        rows = self._database.read(
+            lambda c: c.execute("SELECT * FROM permissions ORDER BY permission, resource").fetchall()
+        )
+        return [PermissionRule(row[0], row[1], DataClass(row[2]), row[3], row[4]) for row in rows]
+
+    @staticmethod
+    def put(connection: Connection, rule: PermissionRule) -> None:
+        """Keep a rule in the place of the one about the same, in a transaction that writes."""
+        connection.execute(
+            "INSERT OR REPLACE INTO permissions VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(rule)
+        )
+
+    @staticmethod
+    def remove(connection: Connection, permission: str, resource: str) -> bool:
+        """Remove a rule, in a transaction that writes; whether it was there."""
+        return bool(
+            connection.execute(
+                "DELETE FROM permissions WHERE permission = ? AND resource = ?", (permission, resource)
+            ).rowcount
+        )
