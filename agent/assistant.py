@@ -15,6 +15,8 @@ import msgspec
 from agent.context import Selection, content, cut_attachments, describe_cuts, leave_out
 from agent.errors import ContextOverflow, WorkerDied
 from agent.inference import Inference, Overfull
+from agent.tool_choice import ANSWER, WantedCall, read_choice
+from agent.tool_use import ToolUse
 from agent.worker.protocol import ChatMessage, Delta, Evaluated, Finished, Sampling
 from vault.conversations import Conversations
 from vault.errors import NotFound
@@ -104,6 +106,9 @@ class Assistant:
         inference: The model's worker.
         model: What the worker runs, for the provenance of replies.
         settings: The person's settings.
+
+    Attributes:
+        stopping: Set while the reply that is being written is to end.
     """
 
     def __init__(
@@ -114,7 +119,7 @@ class Assistant:
         self._model = model
         self._settings = settings
         self._left_out: dict[SessionId, set[MessageId]] = {}
-        self._stop = threading.Event()
+        self.stopping = threading.Event()
 
     def start_session(self, first_words: str, system_prompt: str | None = None) -> Session:
         """Begin a conversation, titled by its first words."""
@@ -130,10 +135,12 @@ class Assistant:
         sampling: Sampling,
         attachments: Sequence[Attachment] = (),
         schema: str | None = None,
+        tools: ToolUse | None = None,
     ) -> Generator[Event]:
         """Say something at the session's head, and yield the reply as it comes.
 
-        Closing the iterator, or `cancel`, ends the reply; the text so far is kept.
+        Closing the iterator, or `cancel`, ends the reply; the text so far is kept. With tools, what came of each
+        call is kept with the message, and read from there.
 
         Raises:
             ContextOverflow: it doesn't fit, and the settings or the message itself allow no way out; the message
@@ -141,37 +148,37 @@ class Assistant:
             AgentError: the model or its worker failed; the message, and the reply so far, are kept.
             VaultError: the vault can't be written.
         """
-        self._stop.clear()
+        self.stopping.clear()
         head = self._conversations.find(session.id).head
         user = self._conversations.append(session.id, head, "user", sanitize(text), attachments=attachments)
         yield Saved(user.id)
         try:
-            yield from self._answer(session, user, sampling, schema)
+            yield from self._answer(session, user, sampling, schema, tools)
         except ContextOverflow:
             self._conversations.discard(user.id)
             raise
 
-    def regenerate(self, session: Session, *, sampling: Sampling) -> Generator[Event]:
+    def regenerate(self, session: Session, *, sampling: Sampling, tools: ToolUse | None = None) -> Generator[Event]:
         """Answer the last question again; the new reply is a sibling of the old one. Errors as in `reply`.
 
         Raises:
             NotFound: there is no question to answer yet.
         """
-        self._stop.clear()
+        self.stopping.clear()
         path = self._conversations.path(session.id)
         while path and path[-1].role == "assistant":
             path.pop()
         if not path:
             raise NotFound("There is no reply to write again yet.")
-        yield from self._answer(session, path[-1], sampling, None)
+        yield from self._answer(session, path[-1], sampling, None, tools)
 
     def cancel(self) -> None:
         """Stop the reply that is being written. May be called from any thread."""
-        self._stop.set()
+        self.stopping.set()
         self._inference.cancel()
 
     def _answer(
-        self, session: Session, question: Message, sampling: Sampling, schema: str | None
+        self, session: Session, question: Message, sampling: Sampling, schema: str | None, tools: ToolUse | None
     ) -> Generator[Event]:
         conversations = self._conversations
         system_prompt = conversations.find(session.id).system_prompt
@@ -179,14 +186,18 @@ class Assistant:
             ready = self._inference.ready()  # a model that can't be loaded fails before anything is written
             load_s, context_size = ready.load_s, ready.context
         except WorkerDied:
-            if not self._stop.is_set():
+            if not self.stopping.is_set():
                 raise
             load_s, context_size = 0.0, 0  # stopped while it was loaded
         previous = conversations.find(session.id).head
         row = conversations.append(session.id, question.id, "assistant", "", status="streaming")
         draft = _Draft(conversations, row, previous)
         try:
-            with contextlib.closing(self._generate(system_prompt, question, sampling, schema)) as events:
+            if tools is None:
+                generating = self._generate(system_prompt, question, sampling, schema)
+            else:
+                generating = self._generate_with_tools(system_prompt, question, sampling, tools)
+            with contextlib.closing(generating) as events:
                 for event in events:
                     match event:
                         case Delta():
@@ -211,9 +222,12 @@ class Assistant:
             raise
 
     def _generate(
-        self, system_prompt: str, question: Message, sampling: Sampling, schema: str | None
+        self, system_prompt: str, question: Message, sampling: Sampling, schema: str | None, ending: str = ""
     ) -> Generator[Delta | Evaluated | Finished | Notice]:
-        """Ask the worker, leaving out or cutting what doesn't fit, as the settings say, until it does."""
+        """Ask the worker, leaving out or cutting what doesn't fit, as the settings say, until it does.
+
+        `ending` is put behind everything that was said.
+        """
         context = self._settings.context
         # A reply that was stopped before its first word says nothing to go on from.
         path = [m for m in self._conversations.path(question.session_id, question.id) if content(m)]
@@ -222,10 +236,10 @@ class Assistant:
             known = set()
         selection = Selection([m for m in path if m.id not in known], [m for m in path if m.id in known])
         while True:
-            prompt = self._prompt(system_prompt, selection.messages)
+            prompt = self._prompt(system_prompt, selection.messages, ending)
             fixed = len(prompt) - len(selection.messages)
             events = self._inference.generate(
-                prompt, sampling, reserve=context.reserve_tokens, schema=schema, stop=self._stop
+                prompt, sampling, reserve=context.reserve_tokens, schema=schema, stop=self.stopping
             )
             try:
                 first = next(events)
@@ -259,12 +273,55 @@ class Assistant:
             yield first
             yield from events
 
-    def _prompt(self, system_prompt: str, path: Sequence[Message]) -> list[ChatMessage]:
+    def _generate_with_tools(
+        self, system_prompt: str, question: Message, sampling: Sampling, tools: ToolUse
+    ) -> Generator[Delta | Evaluated | Finished | Notice]:
+        """Let the model call tools, one at a time, and keep what came of each; then let it answer."""
+        steps, system_prompt = tools.steps(), tools.system(system_prompt)
+        while not steps.over:
+            choosing = self._generate(system_prompt, question, sampling, tools.schema, tools.question)
+            said = yield from self._choice(choosing)
+            if said is None:
+                return
+            if said.tool == ANSWER:
+                break
+            result = steps.take(said, self.stopping)
+            kept = self._conversations.path(question.session_id, question.id)[-1].attachments
+            self._conversations.replace_attachments(question.id, [*kept, result])
+            question = msgspec.structs.replace(question, attachments=(*kept, result))
+        if steps.over:
+            yield Notice(f"No more tools are used for this reply: {steps.over}.")
+        yield from self._generate(system_prompt, question, sampling, None)
+
+    @staticmethod
+    def _choice(
+        choosing: Generator[Delta | Evaluated | Finished | Notice],
+    ) -> Generator[Evaluated | Finished | Notice, None, WantedCall | None]:
+        """Read which tool the model wants; `None` when it was stopped, which is then the end."""
+        parts: list[str] = []
+        with contextlib.closing(choosing) as events:
+            for event in events:
+                match event:
+                    case Delta():
+                        parts.append(event.text)
+                    case Finished() if event.finish == "cancelled":
+                        yield msgspec.structs.replace(event, tokens=None)
+                        return None
+                    case Finished():
+                        pass
+                    case _:
+                        yield event
+        return read_choice("".join(parts)) or WantedCall("")
+
+    def _prompt(self, system_prompt: str, path: Sequence[Message], ending: str) -> list[ChatMessage]:
         prompt = [ChatMessage("system", system_prompt)] if system_prompt else []
         for message in path:
             made = message.generation
             own = made.tokens if made is not None and made.model_sha256 == self._model.sha256 else None
             prompt.append(ChatMessage(message.role, content(message), own))
+        if ending:
+            last = prompt[-1]
+            prompt[-1] = msgspec.structs.replace(last, text=f"{last.text}\n\n{ending}", tokens=None)
         return prompt
 
     def _provenance(self, finished: Finished, sampling: Sampling, load_s: float) -> Generation:

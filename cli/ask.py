@@ -52,6 +52,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--temperature", type=temperature, metavar="T", help="0 always takes the likeliest token")
     parser.add_argument("--seed", type=number_at_least(0), metavar="N", help="the same seed gives the same reply")
+    parser.add_argument(
+        "--tools",
+        action=argparse.BooleanOptionalAction,
+        help="let it use tools, as `claw permission` says (default: the setting tools.enabled)",
+    )
+    parser.add_argument("--skill", metavar="NAME", help="follow this skill; its tools come with it")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
     parser.add_argument(
         "--no-save",
@@ -73,7 +79,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from cli.turn import play, stoppable, stopped
 
     continues = bool(arguments.session or arguments.newest)
-    with Desk(console, arguments.model, keep=not arguments.no_save, needs_history=continues) as desk:
+    wants_tools = console.settings.tools.enabled if arguments.tools is None else arguments.tools
+    wants_tools = wants_tools or bool(arguments.skill)
+    needs_vault = continues or wants_tools
+    with Desk(console, arguments.model, keep=not arguments.no_save, needs_history=needs_vault) as desk:
         session = _session(arguments, desk, prompt)
         sampling = new_sampling(
             console.settings.sampling,
@@ -81,9 +90,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             max_tokens=arguments.max_tokens,
             seed=arguments.seed,
         )
+        tools = desk.tools(arguments.skill) if wants_tools else None
         try:
             with stoppable(desk.assistant.cancel):
-                turn = desk.assistant.reply(session, prompt, sampling=sampling, attachments=attachments)
+                turn = desk.assistant.reply(
+                    session, prompt, sampling=sampling, attachments=attachments, tools=tools
+                )
                 end, notices = play(turn, console, show=not arguments.json)
         except ContextOverflow:
             desk.forget_if_empty(session)

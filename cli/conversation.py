@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from agent.assistant import Event, new_sampling
 from agent.attachments import MAX_BYTES
@@ -16,6 +17,9 @@ from cli.turn import play, stoppable, stopped
 from vault.errors import ClawError, Locked
 from vault.messages import Session
 
+if TYPE_CHECKING:
+    from agent.tool_use import ToolUse
+
 __all__ = ["run"]
 
 _SHOWN_SESSIONS = 10
@@ -25,6 +29,8 @@ _HELP = """\
 /model [NAME]     say which model answers, or switch to another
 /system [TEXT]    say, or change, the system prompt
 /regenerate       answer the last question again
+/tools [on|off]   let it use tools, as `claw permission` says
+/skill [NAME]     follow a skill, or none any more
 /help             this list
 /quit             leave (Ctrl-D too)
 Ctrl-C stops a reply; what was said so far is kept."""
@@ -44,11 +50,15 @@ class _Conversation:
         self._console = console
         self._session: Session | None = None
         self._system: str | None = None
+        self._tools: ToolUse | None = None
+        self._skill: str | None = None
         self._waiting = False
         desk.when_locked = self._tell_locked
 
     def run(self) -> int:
         self._greet()
+        if self._console.settings.tools.enabled:
+            self._tools = self._desk.tools()
         if sys.stdin.isatty():
             # Line editing, and a history that lives in memory alone.
             with contextlib.suppress(ImportError):
@@ -96,6 +106,8 @@ class _Conversation:
         if self._desk.erased or not sys.stdin.isatty():
             raise Locked(self._desk.locked, hint="" if self._desk.erased else "What was said before is kept.")
         self._desk.unlock()
+        if self._tools is not None:
+            self._tools = self._desk.tools(self._skill)
         if self._session is not None and self._desk.still_there(self._session):
             self._desk.conversations.mark_interrupted(self._session.id)
 
@@ -142,7 +154,7 @@ class _Conversation:
             self._session = self._desk.assistant.start_session(text, self._system)
         sampling = new_sampling(self._console.settings.sampling)
         try:
-            self._play(self._desk.assistant.reply(self._session, text, sampling=sampling))
+            self._play(self._desk.assistant.reply(self._session, text, sampling=sampling, tools=self._tools))
         except ContextOverflow:
             if self._desk.forget_if_empty(self._session):
                 self._session = None
@@ -171,6 +183,8 @@ class _Conversation:
                 return False
             case "new":
                 self._session = None
+                if self._tools is not None:  # what was agreed to ends with the session
+                    self._tools = self._desk.tools(self._skill)
                 self._console.say("[a new conversation]")
             case "open":
                 self._open(rest)
@@ -180,6 +194,10 @@ class _Conversation:
                 self._console.say(f"[{self._desk.model.name}]")
             case "system":
                 self._set_system(rest)
+            case "tools":
+                self._set_tools(rest)
+            case "skill":
+                self._set_skill(rest)
             case "regenerate":
                 self._regenerate()
             case _:
@@ -213,9 +231,24 @@ class _Conversation:
         else:
             self._console.say(self._console.settings.assistant.system if self._system is None else self._system)
 
+    def _set_tools(self, wanted: str) -> None:
+        if wanted not in ("", "on", "off"):
+            self._console.say("/tools on, or /tools off")
+            return
+        if wanted:
+            self._skill = None
+            self._tools = self._desk.tools() if wanted == "on" else None
+        names = ", ".join(self._tools.broker.tools) if self._tools else "none"
+        self._console.say(f"[tools: {names}]")
+
+    def _set_skill(self, name: str) -> None:
+        tools = self._desk.tools(name) if name else None
+        self._skill, self._tools = name or None, tools
+        self._console.say(f"[follows the skill {name}]" if name else "[follows no skill, and has no tools]")
+
     def _regenerate(self) -> None:
         if self._session is None:
             self._console.say("There is no reply to write again yet.")
             return
         sampling = new_sampling(self._console.settings.sampling)
-        self._play(self._desk.assistant.regenerate(self._session, sampling=sampling))
+        self._play(self._desk.assistant.regenerate(self._session, sampling=sampling, tools=self._tools))

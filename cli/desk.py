@@ -14,6 +14,7 @@ from vault.errors import NotFound
 from vault.lock import LockLimits
 
 if TYPE_CHECKING:
+    from agent.tool_use import ToolUse
     from vault.database import Database
     from vault.messages import Session
     from vault.model_store import ModelRecord
@@ -77,6 +78,34 @@ class Desk:
             self.close()
             raise
         self._watch()
+
+    def tools(self, skill: str | None = None) -> "ToolUse":
+        """Tools for a conversation, whose calls are asked about at this terminal.
+
+        Args:
+            skill: Name of the skill that is used, if any.
+
+        Raises:
+            NotFound, SkillRefused: there is no such skill, or it can't be used.
+        """
+        from agent.tool_use import ToolUse
+        from cli.approvals import TerminalApprover, tell_of_calls
+        from skills.library import Library
+        from skills.sandbox.tiers import best
+        from skills.toolbox import begin
+
+        assert self.vault is not None
+        used = Library(self.vault).use(skill) if skill else None
+        approver = TerminalApprover(self.console, self._nobody_waits)
+        broker, bus = begin(self.vault, self.console.settings.network, approver, best, used)
+        bus.listen(lambda event: tell_of_calls(self.console, event))
+        return ToolUse(broker, used)
+
+    def _nobody_waits(self) -> bool:
+        """Whether the reply was stopped, everything is paused, or the vault locked."""
+        from vault.pause import PauseLatch
+
+        return self.assistant.stopping.is_set() or PauseLatch(self.console.home).engaged or bool(self.locked)
 
     def use(self, name: str) -> None:
         """Switch to another model; the old one's worker ends only when the new model is there.

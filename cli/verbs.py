@@ -7,6 +7,8 @@ VERBS: dict[str, str] = {
     "chat": "list, show, search, rename, fork, export or delete conversations",
     "model": "list, pull, import, verify, use, remove or measure models",
     "skill": "list, inspect, import, validate, enable, disable or remove skills",
+    "memory": "list, search, add or forget what the assistant remembers",
+    "permission": "show or change what the assistant's tools may do",
     "vault": "make the vault, or say how it is",
     "log": "list, show, verify or export what was done with your data",
     "pause": "stop everything that sends or learns",

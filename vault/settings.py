@@ -24,6 +24,7 @@ __all__ = [
     "NetworkSettings",
     "SamplingSettings",
     "Settings",
+    "ToolSettings",
     "VaultSettings",
     "get_setting",
     "load_settings",
@@ -90,6 +91,13 @@ class AssistantSettings(_Section, frozen=True):
     """System prompt of new conversations."""
 
 
+class ToolSettings(_Section, frozen=True):
+    """What the assistant may use to answer."""
+
+    enabled: bool = False
+    """Whether conversations have tools without being asked for them; what they may do is `claw permission`'s."""
+
+
 class VaultSettings(_Section, frozen=True):
     """How the vault guards its keys."""
 
@@ -126,6 +134,7 @@ class Settings(_Section, frozen=True):
     sampling: SamplingSettings = SamplingSettings()
     context: ContextSettings = ContextSettings()
     assistant: AssistantSettings = AssistantSettings()
+    tools: ToolSettings = ToolSettings()
     vault: VaultSettings = VaultSettings()
     network: NetworkSettings = NetworkSettings()
 

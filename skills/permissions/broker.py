@@ -23,6 +23,7 @@ from skills.permissions.trust import Trust
 from skills.tools.tool import MOST_RESULT, Arguments, Effect, Plan, Resource, Running, Tool, digest_of
 from vault.classes import DataClass
 from vault.errors import EgressError
+from vault.pause import PauseLatch
 from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["Broker", "Outcome"]
@@ -57,7 +58,7 @@ class Broker:
         policy: Gives the rules as they are now.
         approver: Asks the person.
         bus: Told what happens; the log listens there.
-        check: Raises where everything is paused, or the vault locked.
+        latch: While it is engaged nothing is done, and what is under way ends.
 
     Attributes:
         trust: What the session has read.
@@ -69,15 +70,14 @@ class Broker:
         policy: Callable[[], Policy],
         approver: Approver,
         bus: Bus,
-        *,
-        check: Callable[[], None] = lambda: None,
+        latch: PauseLatch,
     ) -> None:
         self.tools = {tool.name: tool for tool in tools}
         self.trust = Trust()
         self._policy = policy
         self._approver = approver
         self._bus = bus
-        self._check = check
+        self._latch = latch
         self._mint = Mint()
         self._rate = Rate()
         self._agreed: dict[tuple[str, tuple[str, ...], str, str], int] = {}
@@ -97,14 +97,15 @@ class Broker:
             What came of it; a refusal, too, is an outcome that a model can go on from.
 
         Raises:
-            VaultError: the log can't be written, or everything is paused or locked; nothing was done.
+            Paused: everything is paused; nothing was done.
+            VaultError: the log can't be written, or the vault was locked; nothing was done.
         """
-        self._check()
+        self._latch.check()
         number, tool = next(_calls), self.tools.get(name)
         if tool is None:  # its name, a model's words, isn't the log's business
             self._bus.tell(Refused(number, "an unknown tool", "there is no such tool", DataClass.GENERAL, ""))
             return Outcome(f"There is no tool {sanitize_line(name, 60)!r}.", ok=False)
-        call = _Call(number, tool, arguments, asked_by, stop or threading.Event())
+        call = _Call(number, tool, arguments, asked_by, _StopOrPause(stop or threading.Event(), self._latch))
         try:
             self._rate.count(tool.effect)
             given = tool.read(arguments)
@@ -165,7 +166,7 @@ class Broker:
         tool, begun = call.tool, time.monotonic()
         names = tuple(map(str, resources))
         capability = self._mint.make(tool.name, names, digest)
-        self._check()
+        self._latch.check()
         action = sanitize_line(plan.action, 200)
         acts = tool.effect in _ACTS
         self._bus.tell(Started(call.number, tool.name, action, tool.data_class, digest, acts, how))
@@ -201,7 +202,19 @@ class _Call(msgspec.Struct, frozen=True):
     tool: Any
     arguments: bytes
     asked_by: str
-    stop: Any
+    stop: threading.Event
+
+
+class _StopOrPause(threading.Event):
+    """Is set when a call is to end, and also while everything is paused."""
+
+    def __init__(self, stop: threading.Event, latch: PauseLatch) -> None:
+        super().__init__()
+        self._stop = stop
+        self._latch = latch
+
+    def is_set(self) -> bool:
+        return self._stop.is_set() or self._latch.engaged
 
 
 def _bounded(text: str) -> str:

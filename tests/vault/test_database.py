@@ -226,7 +226,9 @@ def test_a_wrong_key_loses_nothing_that_a_killed_writer_left_in_its_log(path: Pa
 
 # Interruptions
 
-LONG = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 20000000) SELECT count(*) FROM n"
+LONG = (
+    "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 20000000000) SELECT count(*) FROM n"
+)
 
 
 @pytest.mark.usefixtures("heard_ctrl_c")

@@ -17,6 +17,7 @@ from tests.fixtures.models import CHEAP, PASSPHRASE
 from vault.classes import DataClass
 from vault.home import Home
 from vault.log.entries import Action, Entry
+from vault.pause import PauseLatch
 from vault.permission_store import PermissionRule
 from vault.store import Vault
 
@@ -58,7 +59,9 @@ class Session:
         bus = Bus()
         bus.listen(CallRecord(vault.log).hear)
         bus.listen(self.events.append)
-        self.broker = Broker(tools, lambda: Policy(self.rules, [vault.home.data]), self.person, bus)
+        self.broker = Broker(
+            tools, lambda: Policy(self.rules, [vault.home.data]), self.person, bus, PauseLatch(vault.home)
+        )
 
     def grant(self, permission: str, resource: str, decision: Decision = Decision.ALLOW) -> None:
         self.rules.append(new_rule(permission, resource, decision, DataClass.HIGHLY_SENSITIVE))

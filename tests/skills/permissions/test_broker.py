@@ -1,6 +1,7 @@
 """From a wanted call to one that is done: only as the policy and the person say, and never untold."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from skills.permissions.approval import Answer, Nobody
 from skills.permissions.broker import Broker
 from skills.permissions.events import Bus, Finished, NeedsApproval, Refused, Started
 from skills.permissions.policy import Decision, Policy
+from skills.sandbox.tiers import best
 from skills.tools.arithmetic import arithmetic_tool
 from skills.tools.edits import edit_tools
 from skills.tools.files import file_tools
@@ -22,6 +24,7 @@ from vault.classes import DataClass
 from vault.errors import LogDamaged, Paused
 from vault.log.entries import Action, Entry, Status
 from vault.note_store import NoteStore
+from vault.pause import PauseLatch
 from vault.store import Vault
 
 Begin = Callable[..., Session]
@@ -80,7 +83,9 @@ def test_a_yes_for_the_session_is_for_this_resource_and_this_skill_alone(session
 def test_nobody_to_ask_is_a_no(vault: Vault, notes: Path) -> None:
     begun = Session(vault, (), [])
     begun.grant("files.read", str(notes), Decision.ASK)
-    broker = Broker(file_tools(lambda: [notes]), lambda: Policy(begun.rules), Nobody(), Bus())
+    broker = Broker(
+        file_tools(lambda: [notes]), lambda: Policy(begun.rules), Nobody(), Bus(), PauseLatch(vault.home)
+    )
     assert broker.call("read_file", of_file(notes / "a.txt")).refused
 
 
@@ -170,8 +175,6 @@ class Nothing(Arguments, frozen=True):
 
 
 def test_a_program_is_shown_whole_each_time_and_runs_behind_walls(session: Begin) -> None:
-    from skills.sandbox.tiers import best
-
     begun = session(python_tool(best))
     begun.grant("python.run", "*")
     begun.person.answers = [Answer.ONCE, Answer.SESSION]
@@ -236,20 +239,22 @@ def _any_entry() -> Entry:
     return Entry(action=Action.CHAT, purpose="x", data_class=DataClass.MEDIUM, description="x")
 
 
-def test_what_is_paused_while_the_person_thinks_isnt_done(vault: Vault, notes: Path) -> None:
-    begun = Session(vault, (), [])
+def test_what_is_paused_while_the_person_thinks_isnt_done(vault: Vault, session: Begin, notes: Path) -> None:
+    begun = session(*file_tools(lambda: [notes]))
     begun.grant("files.read", str(notes), Decision.ASK)
     begun.person.answers = [Answer.ONCE]
-    paused: list[bool] = []
-    begun.person.meanwhile = lambda: paused.append(True)
-
-    def check() -> None:
-        if paused:
-            raise Paused("Everything is paused.")
-
-    broker = Broker(file_tools(lambda: [notes]), lambda: Policy(begun.rules), begun.person, Bus(), check=check)
+    begun.person.meanwhile = lambda: PauseLatch(vault.home).engage("test")
     with pytest.raises(Paused):
-        broker.call("read_file", of_file(notes / "a.txt"))
+        begun.broker.call("read_file", of_file(notes / "a.txt"))
+
+
+def test_a_pause_ends_the_program_that_runs(vault: Vault, session: Begin) -> None:
+    begun = session(python_tool(best))
+    begun.person.answers = [Answer.ONCE]
+    threading.Timer(0.5, PauseLatch(vault.home).engage, ["test"]).start()
+    outcome = begun.broker.call("run_python", b'{"program": "while True: pass"}')
+    assert not outcome.ok
+    assert "was stopped" in outcome.text
 
 
 @pytest.mark.parametrize(

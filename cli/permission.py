@@ -1,0 +1,110 @@
+"""`claw permission`: show what the assistant's tools may do, or change it."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cli.console import Console, columns
+from vault.errors import NoVault
+from vault.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from vault.permission_store import PermissionRule
+
+__all__ = ["configure", "run"]
+
+_EPILOG = """\
+examples:
+  claw permission set files.read ~/notes ask       read there, after asking
+  claw permission set files.read ~/notes allow     read there
+  claw permission set files.read ~/notes/tax deny  but not there: the strictest rule counts
+  claw permission set web.fetch '*.wikipedia.org' ask
+  claw permission set files.read ~/notes default   as if nothing had been said
+
+What writes, runs a program or sends is always asked about, whatever a rule allows.
+"""
+_CLASSES = ("general", "medium", "highly-sensitive")
+_DECISIONS = ("allow", "ask", "deny", "default")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    showing = verbs.add_parser("show", help="show every rule, and what holds without one")
+    showing.add_argument("--json", action="store_true")
+    showing.set_defaults(work=_show)
+    setting = verbs.add_parser("set", help="allow, ask about or deny something")
+    setting.add_argument("permission", metavar="PERMISSION", help="what: files.read, or a pattern such as files.*")
+    setting.add_argument("resource", metavar="RESOURCE", help="what with: a folder, a host, skill:NAME, or *")
+    setting.add_argument("decision", choices=_DECISIONS, metavar="allow|ask|deny|default")
+    setting.add_argument(
+        "--class",
+        dest="data_class",
+        choices=_CLASSES,
+        default="highly-sensitive",
+        help="the strictest data that it is about (default: %(default)s; your files are that)",
+    )
+    setting.set_defaults(work=_set)
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Run the action."""
+    return int(arguments.work(arguments, console))
+
+
+def _show(arguments: argparse.Namespace, console: Console) -> int:
+    from skills.toolbox import PERMISSIONS
+
+    rules = _rules(console)
+    if arguments.json:
+        print(msgspec.json.encode({"rules": rules, "permissions": PERMISSIONS}).decode())
+        return 0
+    if rules:
+        rows = [(rule.decision, rule.permission, sanitize_line(rule.resource), rule.data_class) for rule in rules]
+        print(columns([("DECISION", "PERMISSION", "RESOURCE", "UP TO"), *rows]))
+    else:
+        console.say("You made no rule.")
+    console.say(
+        "\nWithout a rule: files and the web are closed; what computes is allowed; the rest is asked about."
+    )
+    console.say(columns([(f"  {name}", text) for name, text in PERMISSIONS.items()]))
+    return 0
+
+
+def _rules(console: Console) -> "list[PermissionRule]":
+    from skills.permissions.rules import Rules
+
+    try:
+        with console.open_vault() as vault:
+            return Rules(vault).all()
+    except NoVault:
+        return []
+
+
+def _set(arguments: argparse.Namespace, console: Console) -> int:
+    from skills.errors import RuleRefused
+    from skills.permissions.policy import Decision, new_rule
+    from skills.permissions.rules import Rules
+    from skills.toolbox import PERMISSIONS
+    from vault.classes import DataClass
+
+    default = arguments.decision == "default"
+    decision = Decision.DENY if default else Decision(arguments.decision)
+    rule = new_rule(arguments.permission, arguments.resource, decision, DataClass(arguments.data_class))
+    if "*" not in rule.permission and rule.permission not in PERMISSIONS:
+        raise RuleRefused(
+            f"{rule.permission!r} names nothing that a tool does.", hint="`claw permission show` lists it."
+        )
+    with console.open_vault(create=not default) as vault:
+        if not default:
+            Rules(vault).set(rule)
+            console.say(f"{rule.permission} on {rule.resource}: {rule.decision}.")
+            return 0
+        if not Rules(vault).unset(rule.permission, rule.resource):
+            console.say("There was no such rule.")
+            return 1
+    console.say(f"{rule.permission} on {rule.resource}: as without a rule.")
+    return 0

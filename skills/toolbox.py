@@ -1,0 +1,93 @@
+"""The tools there are for one conversation, and the broker that holds their calls to the person's rules."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from skills.library import Skill
+from skills.permissions.approval import Approver
+from skills.permissions.broker import Broker
+from skills.permissions.events import Bus
+from skills.permissions.record import CallRecord
+from skills.permissions.rules import Rules
+from skills.sandbox.walls import Walls
+from skills.tools.arithmetic import arithmetic_tool
+from skills.tools.clock import clock_tool
+from skills.tools.edits import WRITE, edit_tools
+from skills.tools.files import READ, file_tools
+from skills.tools.notes import note_tools
+from skills.tools.pages import FETCH, fetch_tool
+from skills.tools.programs import python_tool, script_tool
+from skills.tools.tool import Tool
+from vault.budget import Budget
+from vault.egress import Egress, EgressJournal
+from vault.note_store import NoteStore
+from vault.pause import PauseLatch
+from vault.settings import NetworkSettings
+from vault.store import Vault
+
+__all__ = ["PERMISSIONS", "begin", "every_tool"]
+
+PERMISSIONS = {
+    READ: "list, read and search the files of a folder",
+    WRITE: "write files in a folder, after showing what changes",
+    "notes.add": "remember a note",
+    "notes.search": "find notes again",
+    "skill.run": "run a script of a skill, in the sandbox",
+    "python.run": "run Python text, in the sandbox",
+    FETCH: "ask a host for a page",
+    "arithmetic": "compute",
+    "time": "tell the date and the time",
+}
+"""What there are rules about."""
+
+
+def every_tool(
+    vault: Vault, network: NetworkSettings, rules: Rules, walls: Callable[[], Walls], skill: Skill | None = None
+) -> list[Tool[Any]]:
+    """The tools that can be of use under the rules as they are now; the others would only take up the context."""
+    policy = rules.policy()
+    latch = PauseLatch(vault.home)
+
+    @contextlib.contextmanager
+    def door() -> Iterator[Egress]:
+        journal = EgressJournal(vault.database, vault.log, Budget(network.daily_send_limit), vault.closing)
+        with Egress(network, journal, latch) as egress:
+            yield egress
+
+    tools: list[Tool[Any]] = [clock_tool(), arithmetic_tool(), *note_tools(NoteStore(vault.database))]
+    if policy.granted(READ):
+        tools += file_tools(lambda: rules.policy().granted(READ))
+    if policy.granted(WRITE):
+        tools += edit_tools(lambda: rules.policy().granted(WRITE))
+    tools.append(python_tool(walls))
+    if skill is not None and any(name.startswith("scripts/") for name in skill.files):
+        tools.append(script_tool(skill, walls))
+    if any(rule.resource.startswith("host:") for rule in rules.all()):
+        tools.append(fetch_tool(door))
+    return tools
+
+
+def begin(
+    vault: Vault,
+    network: NetworkSettings,
+    approver: Approver,
+    walls: Callable[[], Walls],
+    skill: Skill | None = None,
+) -> tuple[Broker, Bus]:
+    """Begin a session of calls.
+
+    Args:
+        vault: Its rules hold, and its log is told.
+        network: How the door reaches the network.
+        approver: Asks the person.
+        walls: Gives the walls that programs run behind.
+        skill: In use, if any.
+
+    Returns:
+        The broker, and the bus that tells what happens.
+    """
+    rules, bus = Rules(vault), Bus()
+    bus.listen(CallRecord(vault.log).hear)
+    tools = every_tool(vault, network, rules, walls, skill)
+    return Broker(tools, rules.policy, approver, bus, PauseLatch(vault.home)), bus
