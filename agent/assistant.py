@@ -313,7 +313,7 @@ class Assistant:
                         yield event
         return read_choice("".join(parts)) or WantedCall("")
 
-    def _prompt(self, system_prompt: str, path: Sequence[Message], ending: str) -> list[ChatMessage]:
+    def _prompt(self, system_prompt: str, path: Sequence[Message], ending: str = "") -> list[ChatMessage]:
         prompt = [ChatMessage("system", system_prompt)] if system_prompt else []
         for message in path:
             made = message.generation

@@ -342,18 +342,22 @@ class Database:
             interrupted: Set when whoever waits for it is interrupted, by Ctrl-C, say; its statements then are, too.
         """
         interrupted = interrupted or threading.Event()
-        begun = threading.Event()
+        begun, over = threading.Event(), threading.Event()
 
         def unless_closed() -> Result:
-            if why := self._closed or self._given_up:
-                raise Locked(why, hint=UNLOCK)
             begun.set()
             try:
+                if interrupted.is_set():
+                    raise VaultError("It was interrupted.", hint="Nothing was changed.")
+                if why := self._closed or self._given_up:
+                    raise Locked(why, hint=UNLOCK)
                 return work()
             except sqlcipher3.OperationalError:
                 if self._given_up:
                     raise Locked(self._given_up, hint=UNLOCK) from None
                 raise
+            finally:
+                over.set()
 
         if threading.get_ident() == self._thread:
             raise RuntimeError(
@@ -361,24 +365,27 @@ class Database:
             )
         self.uses += 1
         try:
-            done = self._worker.submit(guarded, unless_closed, self._path)
-        except RuntimeError:  # its thread has ended already
-            raise Locked(self._closed, hint=UNLOCK) from None
-        try:
-            return done.result()
-        except (KeyboardInterrupt, SystemExit):  # of the person who waits
+            return self._worker.submit(guarded, unless_closed, self._path).result()
+        except RuntimeError:
+            if over.is_set():
+                raise  # the work's own
+            raise Locked(self._closed, hint=UNLOCK) from None  # its thread has ended already
+        except (KeyboardInterrupt, SystemExit):  # of the person who waits, or is about to
             interrupted.set()
-            self._interrupt(done, begun)
+            self._interrupt(begun, over)
             raise
 
-    def _interrupt(self, work: "Future[Result]", begun: threading.Event) -> None:
-        """End work that nobody waits for any more, and wait until it has: undone, unless it was done just then."""
-        wait([work], _PATIENCE_S)
-        while not (work.done() or work.cancel()):
+    def _interrupt(self, begun: threading.Event, over: threading.Event) -> None:
+        """End work that nobody waits for any more, and wait until it has: undone, unless it was done just then.
+
+        What hasn't begun will find, when it does, that it was interrupted.
+        """
+        over.wait(_PATIENCE_S if begun.is_set() else 0)
+        while begun.is_set() and not over.is_set():
             with self._interrupting:
-                if begun.is_set() and not self._closed:
+                if not self._closed:
                     self._connection.interrupt()
-            wait([work], _INTERRUPT_EVERY_S)
+            over.wait(_INTERRUPT_EVERY_S)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

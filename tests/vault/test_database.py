@@ -6,6 +6,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlcipher3
@@ -284,6 +285,25 @@ def test_work_that_looks_for_it_is_undone_when_ctrl_c_comes_however_near_its_end
 
     with pytest.raises(KeyboardInterrupt):
         kept.write(work, interrupted)
+    assert titles(kept) == []
+    kept.close()
+
+
+@pytest.mark.usefixtures("heard_ctrl_c")
+def test_work_that_was_just_handed_over_when_ctrl_c_comes_isnt_left_running(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Database.create(path, KEY)
+    submit = kept._worker.submit
+
+    def interrupted(*given: Any) -> Any:  # noqa: ANN401  those of an executor
+        submit(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kept._worker, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kept.write(lambda c: c.execute(MANY, ("half", "")) and c.execute(LONG).fetchone())
+    monkeypatch.undo()
     assert titles(kept) == []
     kept.close()
 

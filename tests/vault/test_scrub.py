@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -221,9 +220,9 @@ def test_interrupted_by_the_person_nothing_is_changed_and_it_says_so(
         assert interrupted.wait(30)
         return epoch
 
-    def interrupting(work: "Future[None]", begun: threading.Event) -> None:
+    def interrupting(begun: threading.Event, over: threading.Event) -> None:
         interrupted.set()
-        interrupt(work, begun)
+        interrupt(begun, over)
 
     monkeypatch.setattr(kept, "_interrupt", interrupting)
     monkeypatch.setattr(database, "copy_into", ctrl_c)
