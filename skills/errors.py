@@ -3,6 +3,8 @@
 ClawError (vault.errors)
 └── SkillError                exit 1
     ├── SkillRefused          exit 2: a folder or archive that is no skill, or one that can't be taken
+    ├── ExampleRefused        exit 2: something that is no example to train on
+    ├── ExamplesOff           exit 4: keeping results as examples isn't enabled
     └── SandboxError          something could not be run behind walls
         ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
         └── JobRefused        exit 2: the job can't be run as it is described
@@ -10,7 +12,15 @@ ClawError (vault.errors)
 
 from vault.errors import ClawError
 
-__all__ = ["JobRefused", "NoSandbox", "SandboxError", "SkillError", "SkillRefused"]
+__all__ = [
+    "ExampleRefused",
+    "ExamplesOff",
+    "JobRefused",
+    "NoSandbox",
+    "SandboxError",
+    "SkillError",
+    "SkillRefused",
+]
 
 
 class SkillError(ClawError):
@@ -21,6 +31,18 @@ class SkillRefused(SkillError):
     """A folder or archive that is no skill, or one that can't be taken."""
 
     exit_code = 2
+
+
+class ExampleRefused(SkillError):
+    """Something that is no example to train on."""
+
+    exit_code = 2
+
+
+class ExamplesOff(SkillError):
+    """Keeping results as examples isn't enabled."""
+
+    exit_code = 4
 
 
 class SandboxError(SkillError):

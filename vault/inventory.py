@@ -21,6 +21,7 @@ class Kind(StrEnum):
     ATTACHMENTS = "attached files"
     MODELS = "models"
     SKILLS = "skills"
+    EXAMPLES = "training examples"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -124,6 +125,12 @@ TABLES: dict[str, Table] = {
         erased_with="skills",
         merges=False,
         since=5,
+    ),
+    "skill_examples": Table(
+        Kind.EXAMPLES,
+        ("id",),
+        {**_all(_MEDIUM, "id skill kind source created_ms"), **_all(_SENSITIVE, "input output")},
+        since=6,
     ),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2

@@ -24,6 +24,7 @@ __all__ = [
     "NetworkSettings",
     "SamplingSettings",
     "Settings",
+    "SkillSettings",
     "VaultSettings",
     "get_setting",
     "load_settings",
@@ -90,6 +91,13 @@ class AssistantSettings(_Section, frozen=True):
     """System prompt of new conversations."""
 
 
+class SkillSettings(_Section, frozen=True):
+    """What skills may do beyond their work."""
+
+    collect_examples: bool = False
+    """Whether a result that you accept or correct is kept, in the vault, as an example to train on."""
+
+
 class VaultSettings(_Section, frozen=True):
     """How the vault guards its keys."""
 
@@ -126,6 +134,7 @@ class Settings(_Section, frozen=True):
     sampling: SamplingSettings = SamplingSettings()
     context: ContextSettings = ContextSettings()
     assistant: AssistantSettings = AssistantSettings()
+    skills: SkillSettings = SkillSettings()
     vault: VaultSettings = VaultSettings()
     network: NetworkSettings = NetworkSettings()
 

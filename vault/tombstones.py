@@ -16,6 +16,8 @@ class Buried(StrEnum):
     MESSAGE = "message"
     """With all that was said after it."""
     ATTACHMENT = "attachment"
+    EXAMPLE = "example"
+    """Of a skill."""
 
 
 def attachment_id(message_id: str, name: str) -> str:
