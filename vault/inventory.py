@@ -148,6 +148,9 @@ TABLES: dict[str, Table] = {
     "slots_seen": Table(
         Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE, since=2
     ),
+    "sandbox_tier": Table(
+        Kind.BOOKKEEPING, ("only",), _all(_GENERAL, "only name since_ms"), travels=Travels.NOWHERE, since=7
+    ),
     "vault_state": Table(
         Kind.BOOKKEEPING,
         ("only",),

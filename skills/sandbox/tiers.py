@@ -20,7 +20,7 @@ from skills.sandbox.landlocked import Landlocked
 from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
 
-__all__ = ["MEND", "Tried", "best", "tried"]
+__all__ = ["MEND", "Tried", "attempt", "best", "tried", "until_one_works"]
 
 _TIERS: tuple[type[Walls], ...] = (Bubblewrap, Landlocked)
 """The strongest first."""
@@ -65,23 +65,39 @@ class Tried(NamedTuple):
 
 
 @functools.cache
+def attempt(tier: type[Walls]) -> Tried:
+    """Try one tier, once in the life of this process."""
+    walls = tier()
+    return Tried(walls, walls.why_not() or _try(walls))
+
+
 def tried() -> tuple[Tried, ...]:
-    """Every tier there is, the strongest first, each tried once in the life of this process."""
-    return tuple(Tried(walls, walls.why_not() or _try(walls)) for walls in (tier() for tier in _TIERS))
+    """Every tier there is, the strongest first."""
+    return tuple(map(attempt, _TIERS))
+
+
+def until_one_works() -> tuple[Tried, ...]:
+    """The tiers down to the first that works, which is the last of them; all where none does."""
+    found: list[Tried] = []
+    for tier in _TIERS:
+        found.append(attempt(tier))
+        if not found[-1].wrong:
+            break
+    return tuple(found)
 
 
 def best() -> Walls:
-    """The strongest walls that work here.
+    """The strongest walls that work here; the weaker ones aren't tried.
 
     Raises:
         NoSandbox: there are none.
     """
-    for attempt in tried():
-        if not attempt.wrong:
-            return attempt.walls
-    if sys.platform != "linux":
+    attempts = until_one_works()
+    if attempts and not attempts[-1].wrong:
+        return attempts[-1].walls
+    if sys.platform not in ("linux",):
         raise NoSandbox(f"Nothing can be confined on {sys.platform} yet, and nothing is run without that.")
-    reasons = "; ".join(f"{attempt.walls.name}: {attempt.wrong}" for attempt in tried())
+    reasons = "; ".join(f"{walls.name}: {wrong}" for walls, wrong in attempts)
     raise NoSandbox(f"No sandbox works here, and nothing is run without one. {reasons}.", hint=MEND)
 
 
