@@ -1,6 +1,8 @@
 """Training examples: kept when a person said so, sealed, logged in numbers, and gone when they say that."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,21 +188,24 @@ def test_what_cannot_be_read_is_refused(examples: Examples, tmp_path: Path, what
     assert examples.records() == []
 
 
-def test_an_import_that_is_ended_leaves_nothing_half(vault: Vault, examples: Examples, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_half(vault: Vault, examples: Examples, tmp_path: Path) -> None:
     path = lines(tmp_path, *map(pair, range(300)))
-    asked = threading.Event()
+    pause = threading.Event()
+    told: list[tuple[int, int]] = []
 
-    def progress(_doing: str, done: int, total: int | None) -> None:
-        assert total
-        assert done <= total
-        if done > total // 2:
-            asked.set()
-            raise KeyboardInterrupt
+    def press_ctrl_c(_doing: str, done: int, total: int | None) -> None:
+        assert total is not None
+        told.append((done, total))
+        if len(told) == 150:
+            os.kill(os.getpid(), signal.SIGINT)
+            pause.wait(0.4)  # the signal reaches the waiting thread while this one works on
 
     with pytest.raises(KeyboardInterrupt):
-        examples.import_file("summarizer", path, progress=progress)
-    assert asked.is_set()
+        examples.import_file("summarizer", path, progress=press_ctrl_c)
+    assert len(told) >= 150
+    assert all(0 < done <= total == path.stat().st_size for done, total in told)
     assert examples.records() == []
+    assert logged(vault) == []
     assert examples.import_file("summarizer", path).added == 300
 
 
