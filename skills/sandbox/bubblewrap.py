@@ -91,7 +91,6 @@ class Bubblewrap:
             child = _child_of(told, channel)
             alive = os.pidfd_open(child)
             failing.callback(os.close, alive)
-            failing.callback(_kill, alive)
             # Before it is let go on, so that whatever it starts inherits them.
             group.add(child)
             if limits.processes > 1 and not group.caps_tasks and os.geteuid() == 0:

@@ -305,7 +305,8 @@ def test_a_job_that_is_given_up_while_it_starts_does_not_run(
     def refuses(*_: object) -> None:
         raise OSError("no limits can be set")
 
-    job = Job((*PYTHON, "-c", "import time; time.sleep(60)", "given up while it starts"))
+    mark = f"given up {os.getpid()}"
+    job = Job((*PYTHON, "-c", "import time; time.sleep(60)", mark))
     with monkeypatch.context() as patch:
         patch.setattr(resource, "prlimit", refuses)
         for _ in range(5):
@@ -317,7 +318,7 @@ def test_a_job_that_is_given_up_while_it_starts_does_not_run(
         assert run(job, bubblewrap, stop=stop).ended is Ended.STOPPED
     # Whoever is killed is listed until it was waited for, by a process that isn't ours.
     until = time.monotonic() + 10
-    while left := [pid for pid in os.listdir("/proc") if pid.isdigit() and "given up" in command_line(pid)]:
+    while left := [pid for pid in os.listdir("/proc") if pid.isdigit() and mark in command_line(pid)]:
         assert time.monotonic() < until, left
 
 
