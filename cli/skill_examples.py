@@ -114,8 +114,11 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _add(arguments: argparse.Namespace, console: Console) -> int:
+    from skills.examples import check_name
+
     if arguments.input == _STDIN == arguments.output:
         raise UsageError("Standard input can't be both.", hint="Name a file for one of them.")
+    check_name(arguments.skill)
     given, wanted = _text(arguments.input), _text(arguments.output)
     source = "" if arguments.input == _STDIN else arguments.input.name
     with console.open_vault(create=True) as vault:
@@ -128,9 +131,12 @@ def _add(arguments: argparse.Namespace, console: Console) -> int:
 
 def _import(arguments: argparse.Namespace, console: Console) -> int:
     from cli.model_progress import showing_progress
-    from skills.example_lines import FIELDS, Fields
+    from skills.example_lines import FIELDS, Fields, Reader
+    from skills.examples import check_name
 
+    check_name(arguments.skill)
     fields = Fields(tuple(arguments.input_field or FIELDS.input), tuple(arguments.output_field or FIELDS.output))
+    Reader(fields)  # what is refused is so before anybody types a passphrase
     with console.open_vault(create=True) as vault, showing_progress(console) as display:
         examples = _examples(vault, console)
         done = examples.import_file(arguments.skill, arguments.path, fields, progress=display)

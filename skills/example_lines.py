@@ -9,13 +9,25 @@ import msgspec
 from skills.errors import ExampleRefused
 from vault.sanitize import sanitize, sanitize_line
 
-__all__ = ["FIELDS", "MOST_LINE", "MOST_LINES", "MOST_TEXT", "Fields", "Reader", "checked", "numbered_lines"]
+__all__ = [
+    "FIELDS",
+    "MOST_BYTES",
+    "MOST_LINE",
+    "MOST_LINES",
+    "MOST_TEXT",
+    "Fields",
+    "Reader",
+    "checked",
+    "numbered_lines",
+]
 
 MOST_TEXT = 1 << 20
 """Most bytes of what goes in, and of what comes out: as much as a file that is attached may have."""
 MOST_LINE = 16 << 20
 """Most bytes of a line: both texts in the longest way that JSON has to write them, and some more."""
 MOST_LINES = 100_000
+MOST_BYTES = 1 << 30
+"""Of a file."""
 _JOINED_BY = "\n\n"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from skills.errors import ExampleRefused, ExamplesOff
-from skills.example_lines import FIELDS, Fields, Reader, checked, numbered_lines
+from skills.example_lines import FIELDS, MOST_BYTES, Fields, Reader, checked, numbered_lines
 from vault.classes import DataClass
 from vault.database import Connection
 from vault.errors import NotFound
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vault.settings import SkillSettings
     from vault.store import Vault
 
-__all__ = ["Deleted", "Examples", "Imported"]
+__all__ = ["Deleted", "Examples", "Imported", "check_name"]
 
 _ENABLE = "claw config set skills.collect_examples true"
 
@@ -141,7 +141,7 @@ class Examples:
         Raises:
             ExampleRefused: a line is no example, or the file can't be read; nothing was kept.
         """
-        _check_name(skill)
+        check_name(skill)
         steps, reader, name = Steps(progress), Reader(fields), sanitize_line(path.name, 100)
         database = self._vault.database
         try:
@@ -149,10 +149,14 @@ class Examples:
         except OSError as error:
             raise ExampleRefused(f"{path} can't be read: {error.strerror}.") from error
 
+        if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
+            file.close()
+            raise ExampleRefused(f"{name} is larger than {MOST_BYTES >> 30} GiB.", hint="Take a part of it.")
+
         def work(connection: Connection) -> Imported:
             seen = {_digest(texts) for texts in self._store.texts(connection, skill)}
             known = len(seen)
-            size, lines = os.fstat(file.fileno()).st_size, 0
+            lines = 0
             for number, line in numbered_lines(file, name):
                 steps.tell("Importing", file.tell(), size)
                 lines += 1
@@ -205,7 +209,7 @@ class Examples:
         return self.delete(ids)
 
     def _keep(self, skill: str, kind: ExampleKind, given: str, wanted: str, source: str) -> str:
-        _check_name(skill)
+        check_name(skill)
         texts = checked(given, "What goes in"), checked(wanted, "What comes out")
 
         def work(connection: Connection) -> str:
@@ -226,7 +230,12 @@ class Examples:
         self._vault.log.record(connection, entry)
 
 
-def _check_name(skill: str) -> None:
+def check_name(skill: str) -> None:
+    """See that a skill could have this name.
+
+    Raises:
+        ExampleRefused: none could.
+    """
     if not is_skill_name(skill):
         raise ExampleRefused(
             f"No skill can be called {sanitize_line(skill, 70)!r}.",

@@ -22,7 +22,7 @@ _LIBRARIES = (
 """The system's own: dyld, the cache of its libraries, frameworks. They are the same on every Mac."""
 _ALLOWED_UNLESS_DENIED = ("process-info*", "nvram*", "iokit-get-properties", "file-map-executable")
 """What `(deny default)` leaves allowed, as WebKit's profiles note."""
-_NEVER = ("network*", "process-fork", "mach-lookup", "ipc-posix*", "iokit-open*")
+_NEVER = ("network*", "process-fork", "mach-lookup", "ipc-posix*", "iokit-open")
 """Denied by default; said once more at the end, so that no rule before can take it back."""
 _ABOUT_THE_MACHINE = (
     *("hw.activecpu", "hw.byteorder", "hw.cacheconfig", "hw.cpufamily", "hw.cputype", "hw.logicalcpu"),

@@ -88,6 +88,16 @@ def test_what_is_no_text_is_refused(person: Person, tmp_path: Path, given: bytes
     assert listed(person) == []
 
 
+def test_what_is_refused_by_its_names_alone_makes_no_vault(newcomer: Person, tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"input": "a", "output": "b"}')
+    for arguments in (("import", "No Name", str(path)), ("import", "ok", str(path), "--input-field", '"')):
+        assert newcomer.claw("skill", "examples", *arguments).returncode == 2
+    assert newcomer.claw("skill", "examples", "add", "No", "-i", str(path), "-o", str(path)).returncode == 2
+    assert not newcomer.home.vault.exists()
+    assert newcomer.claw("skill", "examples", "list").returncode == 0
+
+
 def test_standard_input_is_one_of_the_two(person: Person) -> None:
     done = person.claw("skill", "examples", "add", "it", "-i", "-", "-o", "-", stdin="x")
     assert done.returncode == 2

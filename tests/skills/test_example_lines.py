@@ -79,7 +79,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.dictionaries(st.sampled_from(["input", "output"]) | st.text(), values), st.booleans())
 def test_an_object_is_an_example_or_refused(fields: dict[str, object], ascii_only: bool) -> None:
     told = json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skills.errors import ExampleRefused, ExamplesOff
-from skills.example_lines import MOST_TEXT, Fields
+from skills.example_lines import MOST_BYTES, MOST_TEXT, Fields
 from skills.examples import Examples, Imported
 from tests.fixtures.databases import decrypted
 from tests.fixtures.models import CHEAP, PASSPHRASE
@@ -173,7 +173,7 @@ def test_one_wrong_line_and_nothing_is_imported(
     assert logged(vault) == []
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "folder", "blank"])
+@pytest.mark.parametrize("what", ["missing", "empty", "folder", "blank", "huge"])
 def test_what_cannot_be_read_is_refused(examples: Examples, tmp_path: Path, what: str) -> None:
     path = tmp_path / what
     match what:
@@ -181,6 +181,9 @@ def test_what_cannot_be_read_is_refused(examples: Examples, tmp_path: Path, what
             path.touch()
         case "folder":
             path.mkdir()
+        case "huge":
+            path.touch()
+            os.truncate(path, MOST_BYTES + 1)
         case "blank":
             path.write_text("\n \n")
     with pytest.raises(ExampleRefused):
