@@ -91,13 +91,14 @@ class Desk:
         from agent.tool_use import ToolUse
         from cli.approvals import TerminalApprover, tell_of_calls
         from skills.library import Library
-        from skills.sandbox.tiers import best
+        from skills.sandbox.noted import noted_best
         from skills.toolbox import begin
 
-        assert self.vault is not None
-        used = Library(self.vault).use(skill) if skill else None
+        vault = self.vault
+        assert vault is not None
+        used = Library(vault).use(skill) if skill else None
         approver = TerminalApprover(self.console, self._nobody_waits)
-        broker, bus = begin(self.vault, self.console.settings.network, approver, best, used)
+        broker, bus = begin(vault, self.console.settings.network, approver, lambda: noted_best(vault), used)
         bus.listen(lambda event: tell_of_calls(self.console, event))
         return ToolUse(broker, used)
 

@@ -216,7 +216,7 @@ def _sandbox(_console: Console) -> Iterator[Seen]:
     works = next((attempt.walls for attempt in attempts if not attempt.wrong), None)
     failed = "; ".join(f"{attempt.walls.name}: {attempt.wrong}" for attempt in attempts if attempt.wrong)
     if works is None:
-        yield "note", f"none works here, so no skill runs a program ({failed or 'not Linux'})", MEND
+        yield "note", f"none works here, so no skill runs a program ({failed or 'neither Linux nor macOS'})", MEND
     elif failed:
         yield "note", f"programs run behind {works.name} ({failed})", MEND
     else:

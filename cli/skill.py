@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from cli import skill_examples
 from cli.console import Console, columns, size
 from cli.errors import UsageError
 from vault.errors import NoVault
@@ -59,6 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     of_one(add("disable", "keep a skill, and don't let it be used", _disable))
     removing = of_one(add("rm", "remove a skill and its files", _remove))
     removing.add_argument("--yes", action="store_true", help="don't ask")
+    told = "what skills can be trained on: show, add, import or delete it"
+    skill_examples.configure(verbs.add_parser("examples", help=told, description=f"{told[0].upper()}{told[1:]}."))
     parser.epilog = "A skill is granted nothing by being here: what it asks for is asked of you when it is used."
 
 

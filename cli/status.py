@@ -1,12 +1,25 @@
-"""`claw status`: what is where, what opens it, which model answers. Nothing is unlocked for it."""
+"""`claw status`: what is where, what opens it, which model answers, what confines programs. Nothing is unlocked."""
 
 import argparse
 
 import msgspec
 
 from cli.console import Console, columns, size
+from vault.sanitize import sanitize_line
 
 __all__ = ["configure", "run"]
+
+
+class _Sandbox(msgspec.Struct, frozen=True):
+    """What programs of skills are run behind, as a trial shows that was just made.
+
+    Attributes:
+        tier: Its name; `None` when nothing works, and nothing is run.
+        failed: Of each stronger one, why it isn't used.
+    """
+
+    tier: str | None
+    failed: dict[str, str]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +37,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     home, settings = console.home, console.settings
     vault, lock = describe(console), lock_state(console)
     weights = sorted(file for file in home.models.glob("*.gguf")) if home.models.is_dir() else []
+    sandbox = _sandbox()
     found = {
         "version": version("openclaw-core"),
         "data": str(home.data),
@@ -36,6 +50,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             "files": len(weights),
             "bytes": sum(f.stat().st_size for f in weights),
         },
+        "sandbox": sandbox,
         "learning": "off",
     }
     taken = size(sum(file.stat().st_size for file in weights))
@@ -58,9 +73,26 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 *([("lock", lock_line(lock))] if vault["exists"] else []),
                 ("model", settings.model.default),
                 ("models", f"{len(weights)} beside the one that comes with the program, {taken}"),
+                ("sandbox", _sandbox_line(sandbox)),
                 ("network", "used by `claw model pull` alone"),
                 ("learning", "off (this version can't learn with others)"),
             ]
         )
     )
     return 0
+
+
+def _sandbox() -> _Sandbox:
+    """Tried anew each time: what worked yesterday says little after an upgrade, or in another session."""
+    from skills.sandbox.tiers import until_one_works
+
+    attempts = until_one_works()
+    works = next((walls.name for walls, wrong in attempts if not wrong), None)
+    return _Sandbox(works, {walls.name: wrong for walls, wrong in attempts if wrong})
+
+
+def _sandbox_line(sandbox: _Sandbox) -> str:
+    failed = sanitize_line("; ".join(f"{name}: {wrong}" for name, wrong in sandbox.failed.items()))
+    if sandbox.tier is None:
+        return f"none works here, so no skill runs a program ({failed or 'neither Linux nor macOS'})"
+    return f"programs run behind {sandbox.tier}" + (f" ({failed})" if failed else "")

@@ -7,6 +7,8 @@ ClawError (vault.errors)
     ├── ToolFailed            a tool could not do what was asked; the text is for the model too
     ├── NotPermitted          exit 4: the policy, or the person, doesn't allow a call
     ├── CapabilityRefused     a capability that isn't for this call, is used up or too old
+    ├── ExampleRefused        exit 2: something that is no example to train on
+    ├── ExamplesOff           exit 4: keeping results as examples isn't enabled
     └── SandboxError          something could not be run behind walls
         ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
         └── JobRefused        exit 2: the job can't be run as it is described
@@ -16,6 +18,8 @@ from vault.errors import ClawError
 
 __all__ = [
     "CapabilityRefused",
+    "ExampleRefused",
+    "ExamplesOff",
     "JobRefused",
     "NoSandbox",
     "NotPermitted",
@@ -55,6 +59,18 @@ class NotPermitted(SkillError):
 
 class CapabilityRefused(SkillError):
     """A capability that isn't for this call, is used up or too old."""
+
+
+class ExampleRefused(SkillError):
+    """Something that is no example to train on."""
+
+    exit_code = 2
+
+
+class ExamplesOff(SkillError):
+    """Keeping results as examples isn't enabled."""
+
+    exit_code = 4
 
 
 class SandboxError(SkillError):

@@ -19,6 +19,7 @@ from vault.connection import Connection
 from vault.database import Database
 from vault.deletion import below, delete_messages, delete_session
 from vault.errors import DiskFull, LogDamaged, NotFound
+from vault.example_store import remove_examples
 from vault.messages import MessageId, Session
 from vault.sanitize import sanitize_line
 from vault.tombstones import Buried, attachment_id, bury
@@ -26,7 +27,7 @@ from vault.tombstones import Buried, attachment_id, bury
 if TYPE_CHECKING:
     from vault.log.transparency import TransparencyLog
 
-__all__ = ["AttachedFile", "Erased", "Erasure", "Plan", "Receipt", "erase", "find_sessions"]
+__all__ = ["AttachedFile", "Erased", "Erasure", "Plan", "Receipt", "erase", "find_examples", "find_sessions"]
 
 _SESSION = "SELECT id, title, system_prompt, created_ms, updated_ms FROM sessions"
 _FORK_SUFFIX = " (fork)"
@@ -51,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True):
         messages: Messages that go from conversations that stay.
         roots: Those of them that the others were said after.
         files: Attachments that go from messages that stay.
+        examples: Training examples that go, by their ids.
         message_count: Of all messages that go.
         file_count: Of all attachments that go.
         copies: Conversations that were forked from what goes: they hold copies of it, and stay.
@@ -60,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True):
     messages: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     files: tuple[AttachedFile, ...] = ()
+    examples: tuple[str, ...] = ()
     message_count: int = 0
     file_count: int = 0
     copies: tuple[Session, ...] = ()
@@ -71,12 +74,15 @@ class Erased(msgspec.Struct, frozen=True):
     sessions: int = 0
     messages: int = 0
     files: int = 0
+    examples: int = 0
 
     def __add__(self, other: "Erased") -> "Erased":
-        return Erased(self.sessions + other.sessions, self.messages + other.messages, self.files + other.files)
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Erased(*(ours + theirs for ours, theirs in pairs))
 
     def __str__(self) -> str:
-        kinds = ("conversation", self.sessions), ("message", self.messages), ("attached file", self.files)
+        names = "conversation", "message", "attached file", "training example"
+        kinds = zip(names, msgspec.structs.astuple(self), strict=True)
         parts = [f"{count:,} {name}{'s' * (count != 1)}" for name, count in kinds if count]
         return ", ".join(parts) or "nothing"
 
@@ -126,9 +132,10 @@ class Erasure:
         return self._database.read(lambda c: _of_message(c, message_id))
 
     def of_source(self, name: str) -> Plan:
-        """Erase all that was imported from a source, and attached files of this name.
+        """Erase all that was imported from a source, and attached files and examples of this name.
 
-        That is conversations, and in others the messages that came from there, with what was said after them.
+        That is conversations, and in others the messages that came from there, with what was said after them; and
+        training examples that came from there.
 
         Raises:
             NotFound: nothing came from there.
@@ -161,7 +168,7 @@ class Erasure:
         entry = Entry(
             action=Action.ERASE,
             purpose="the person's wish",
-            data_class=DataClass.HIGHLY_SENSITIVE if erased.files else DataClass.MEDIUM,
+            data_class=DataClass.HIGHLY_SENSITIVE if erased.files or erased.examples else DataClass.MEDIUM,
             description=f"erased {erased}",
         )
         try:
@@ -197,12 +204,15 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
     for file in plan.files:
         connection.execute("DELETE FROM attachments WHERE n = ? AND message_id = ?", (file.n, file.message_id))
         bury(connection, Buried.ATTACHMENT, attachment_id(file.message_id, file.name), now_ms)
+    examples = remove_examples(connection, plan.examples, now_ms)
     after = _count(connection)
     if after.messages < before.messages and (rebuilding or _separators_tell(connection)):
         connection.execute("INSERT INTO messages_text (messages_text) VALUES ('rebuild')")
     if rebuilding:
         connection.execute(_SECURE_DELETE.format(1))
-    return Erased(before.sessions - after.sessions, before.messages - after.messages, before.files - after.files)
+    return Erased(
+        before.sessions - after.sessions, before.messages - after.messages, before.files - after.files, examples
+    )
 
 
 def _of_message(connection: Connection, message_id: str) -> Plan:
@@ -229,11 +239,12 @@ def _of_source(connection: Connection, name: str) -> Plan:
     ).fetchall()
     sessions, messages = {session.id for session in plan.sessions}, set(plan.messages)
     staying = [AttachedFile(*row[:3]) for row in files if row[3] not in sessions and row[1] not in messages]
-    plan = msgspec.structs.replace(plan, files=tuple(staying))
-    if not (plan.sessions or plan.messages or plan.files):
+    examples = find_examples(connection, "source IN (?1, 'import:' || ?1)", name) if name else ()
+    plan = msgspec.structs.replace(plan, files=tuple(staying), examples=examples)
+    if not (plan.sessions or plan.messages or plan.files or plan.examples):
         raise NotFound(
             f"Nothing came from {name!r}.",
-            hint="A source is the name of an attached file, or of the file that conversations were imported from.",
+            hint="A source is the name of an attached file, or of the file that something was imported from.",
         )
     return _with_figures(connection, plan)
 
@@ -358,6 +369,12 @@ def _separators_tell(connection: Connection) -> bool:
 def find_sessions(connection: Connection, condition: str, *values: str | int) -> tuple[Session, ...]:
     """The sessions for which an SQL condition holds."""
     return tuple(Session(*row) for row in connection.execute(f"{_SESSION} WHERE {condition}", values))
+
+
+def find_examples(connection: Connection, condition: str, *values: str | int) -> tuple[str, ...]:
+    """The ids of the training examples for which an SQL condition holds."""
+    rows = connection.execute(f"SELECT id FROM skill_examples WHERE {condition} ORDER BY rowid", values)
+    return tuple(row[0] for row in rows)
 
 
 def _count(connection: Connection) -> Erased:

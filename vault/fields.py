@@ -18,12 +18,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from vault.classes import DataClass, HighlySensitive
 from vault.errors import DatabaseDamaged
 
-__all__ = ["FieldCipher"]
+__all__ = ["OVERHEAD_BYTES", "FieldCipher"]
 
 _VERSION = 1
 _HEADER = struct.Struct(">BI")
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
+
+OVERHEAD_BYTES = _HEADER.size + _NONCE_BYTES + _TAG_BYTES
+"""How many more a sealed field has than what was sealed."""
 
 
 class FieldCipher:
@@ -64,7 +67,7 @@ class FieldCipher:
         """
         try:
             version, epoch = _HEADER.unpack_from(sealed)
-            if version != _VERSION or len(sealed) < _HEADER.size + _NONCE_BYTES + _TAG_BYTES:
+            if version != _VERSION or len(sealed) < OVERHEAD_BYTES:
                 raise ValueError("not a sealed field")
             nonce = sealed[_HEADER.size : _HEADER.size + _NONCE_BYTES]
             binding = self._binding(epoch, table, row, column)

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SKILLS = "skills"
     PERMISSIONS = "permissions"
     NOTES = "notes"
+    EXAMPLES = "training examples"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -135,6 +136,12 @@ TABLES: dict[str, Table] = {
         since=6,
     ),
     "notes": Table(Kind.NOTES, ("id",), _all(_MEDIUM, "id text source created_ms"), since=6),
+    "skill_examples": Table(
+        Kind.EXAMPLES,
+        ("id",),
+        {**_all(_MEDIUM, "id skill kind source created_ms"), **_all(_SENSITIVE, "input output")},
+        since=7,
+    ),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2
     ),
@@ -150,6 +157,9 @@ TABLES: dict[str, Table] = {
     "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received"), merges=False, since=2),
     "slots_seen": Table(
         Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE, since=2
+    ),
+    "sandbox_tier": Table(
+        Kind.BOOKKEEPING, ("only",), _all(_GENERAL, "only name since_ms"), travels=Travels.NOWHERE, since=8
     ),
     "vault_state": Table(
         Kind.BOOKKEEPING,

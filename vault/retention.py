@@ -14,7 +14,7 @@ import msgspec
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
-from vault.erasure import Erased, Plan, erase, find_sessions
+from vault.erasure import Erased, Plan, erase, find_examples, find_sessions
 from vault.errors import VaultError
 from vault.home import Home
 from vault.inventory import Kind
@@ -41,6 +41,8 @@ class Retained(StrEnum):
     """Conversations, after they were last used; then they are archived."""
     ARCHIVED_SESSIONS = "archived-sessions"
     """Archived conversations; then they are erased."""
+    EXAMPLES = "examples"
+    """Training examples, after they were kept; then they are erased."""
     SENSITIVE_LOG = "sensitive-log"
     """What entries of the transparency log say of sensitive operations; then their leaf alone stays."""
     LOG = "log"
@@ -62,17 +64,19 @@ class _Default(NamedTuple):
 DEFAULTS: dict[Retained, _Default] = {
     Retained.SESSIONS: _Default(30, "archived"),
     Retained.ARCHIVED_SESSIONS: _Default(None, "erased"),
+    Retained.EXAMPLES: _Default(None, "erased"),
     Retained.SENSITIVE_LOG: _Default(7, "cleared; the leaf stays"),
     Retained.LOG: _Default(90, "cleared; the leaf stays"),
     Retained.NOTIFICATIONS: _Default(30, "removed"),
     Retained.UNFINISHED_DOWNLOADS: _Default(7, "removed"),
     Retained.TEMPORARY_FILES: _Default(0, "removed"),
 }
-"""Days, and what happens then. Archived conversations are the person's own until they say otherwise."""
+"""Days, and what happens then. Archived conversations and examples are the person's own until they say."""
 
 KEPT_BY: dict[Kind, tuple[Retained, ...]] = {
     Kind.CONVERSATIONS: (Retained.SESSIONS, Retained.ARCHIVED_SESSIONS),
     Kind.ATTACHMENTS: (Retained.SESSIONS, Retained.ARCHIVED_SESSIONS),
+    Kind.EXAMPLES: (Retained.EXAMPLES,),
     Kind.LOG: (Retained.SENSITIVE_LOG, Retained.LOG),
     Kind.NOTIFICATIONS: (Retained.NOTIFICATIONS,),
 }
@@ -221,6 +225,8 @@ class Retention:
             archived = connection.execute(
                 "UPDATE sessions SET archived_ms = ? WHERE archived_ms IS NULL AND updated_ms < ?", (now, limit)
             ).rowcount
+        if (limit := before[Retained.EXAMPLES]) is not None:
+            erased += erase(connection, Plan(examples=find_examples(connection, "created_ms < ?", limit)), now)
         for what, sensitive in ((Retained.SENSITIVE_LOG, True), (Retained.LOG, False)):
             if (limit := before[what]) is not None:
                 cleared += self._log().expire(connection, limit, sensitive)

@@ -24,6 +24,7 @@ __all__ = [
     "NetworkSettings",
     "SamplingSettings",
     "Settings",
+    "SkillSettings",
     "ToolSettings",
     "VaultSettings",
     "get_setting",
@@ -98,6 +99,13 @@ class ToolSettings(_Section, frozen=True):
     """Whether conversations have tools without being asked for them; what they may do is `claw permission`'s."""
 
 
+class SkillSettings(_Section, frozen=True):
+    """What skills may do beyond their work."""
+
+    collect_examples: bool = False
+    """Whether a result that you accept or correct is kept, in the vault, as an example to train on."""
+
+
 class VaultSettings(_Section, frozen=True):
     """How the vault guards its keys."""
 
@@ -135,6 +143,7 @@ class Settings(_Section, frozen=True):
     context: ContextSettings = ContextSettings()
     assistant: AssistantSettings = AssistantSettings()
     tools: ToolSettings = ToolSettings()
+    skills: SkillSettings = SkillSettings()
     vault: VaultSettings = VaultSettings()
     network: NetworkSettings = NetworkSettings()
 

@@ -17,6 +17,8 @@ class Buried(StrEnum):
     """With all that was said after it."""
     ATTACHMENT = "attachment"
     NOTE = "note"
+    EXAMPLE = "example"
+    """Of a skill."""
 
 
 def attachment_id(message_id: str, name: str) -> str:

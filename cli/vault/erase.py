@@ -104,6 +104,8 @@ def _consequences(plan: "Plan") -> list[str]:
             f"{_count(len(plan.files), 'attached file')} called “{sanitize_line(plan.files[0].name)}”. "
             "The messages they were attached to stay, and so do replies that quote them."
         )
+    if plan.examples:
+        lines.append(f"{_count(len(plan.examples), 'training example')} that came from there.")
     if plan.copies:
         lines.append(f"Forked from it, these hold copies and stay: {_titles(plan.copies)}.")
     return lines

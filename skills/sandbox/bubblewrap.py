@@ -10,6 +10,7 @@ import os
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,7 @@ class Bubblewrap:
 
         def gone() -> None:
             try:
+                _kill(alive)
                 _readable(alive, None)
             finally:
                 os.close(alive)
@@ -181,6 +183,18 @@ def _readable(descriptor: int, within_s: float | None) -> bool:
     return bool(poll.poll(None if within_s is None else within_s * 1000))
 
 
+def _kill(process: int) -> None:
+    """End the job's first process, and with it all of them; it dies with its parent only once it has said so.
+
+    Args:
+        process: By its descriptor.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
+    """End bubblewrap, and the process that it keeps waiting, which would otherwise go on when we close our end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,7 @@
-"""The descriptors of one run: what it reads, says and writes, all of it in memory and none of it without an end."""
+"""The descriptors of one run: what it reads, says and writes, none of it without a limit.
+
+All of it is in memory, but on a Mac, which has no such files: those there have no name.
+"""
 
 import contextlib
 import os
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 
 from skills.sandbox.job import Job
 
-__all__ = ["Channel", "channel", "in_memory"]
+__all__ = ["Channel", "channel", "in_memory", "without_a_name"]
 
 
 class Channel:
@@ -17,7 +20,7 @@ class Channel:
         stdout: It writes.
         stderr: It writes.
         progress: It writes lines of JSON.
-        outputs: By name, what it writes; it finds them as /proc/self/fd/N.
+        outputs: By name, what it writes; on Linux it finds them as /proc/self/fd/N.
         heard: Our ends of stdout, stderr and progress.
     """
 
@@ -65,12 +68,20 @@ def channel(job: Job) -> Iterator[Channel]:
 
 
 def in_memory(data: bytes) -> int:
-    """A file without a name that holds some bytes, to be read from its beginning."""
-    descriptor = os.memfd_create("claw", os.MFD_CLOEXEC)
+    """A file without a name that holds some bytes, to be read from its beginning; in memory where that can be."""
+    descriptor = os.memfd_create("claw", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else without_a_name()
     with open(descriptor, "wb", closefd=False) as file:
         file.write(data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def without_a_name() -> int:
+    """An empty file that has no name, on the disk."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _kept(descriptor: int, closing: contextlib.ExitStack) -> int:

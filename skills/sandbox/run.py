@@ -5,11 +5,12 @@ import os
 import selectors
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
 from skills.sandbox.channel import Channel, channel
+from skills.sandbox.ending import end_of
 from skills.sandbox.job import Ended, Job, Outcome, Progress
 from skills.sandbox.walls import Running, Walls
 from vault.sanitize import sanitize_line
@@ -119,28 +120,20 @@ class _Hearing:
 
 def _hear(hearing: _Hearing, running: Running, until: float, stop: threading.Event | None) -> Ended:
     """Hear a job until it has ended, or has to."""
-    with selectors.DefaultSelector() as selector, _end_of(running) as end_of:
-        for end in (end_of, *hearing.open):
-            selector.register(end, selectors.EVENT_READ)
+    with selectors.DefaultSelector() as selector, end_of(running.process) as end:
+        for heard in (end, *hearing.open):
+            selector.register(heard, selectors.EVENT_READ)
         while True:
             if stop and stop.is_set():
                 return Ended.STOPPED
             if time.monotonic() > until:
                 return Ended.WALL
+            if running.exceeds():
+                return Ended.KILLED
             for key, _ in selector.select(_LOOK_EVERY_S):
-                if key.fd == end_of:
+                if key.fd == end:
                     return Ended.EXITED
                 if not hearing.take(key.fd):
                     return Ended.OVERRAN
                 if key.fd not in hearing.open:
                     selector.unregister(key.fd)
-
-
-@contextlib.contextmanager
-def _end_of(running: Running) -> Iterator[int]:
-    """A descriptor that can be read from once the job's first process has ended."""
-    descriptor = os.pidfd_open(running.process.pid)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -18,14 +18,18 @@ from skills.sandbox.bubblewrap import Bubblewrap
 from skills.sandbox.job import PYTHON, Job, Limits
 from skills.sandbox.landlocked import Landlocked
 from skills.sandbox.run import run
+from skills.sandbox.seatbelt import Seatbelt
 from skills.sandbox.walls import Walls
 
-__all__ = ["MEND", "Tried", "best", "tried"]
+__all__ = ["MEND", "Tried", "attempt", "best", "tried", "until_one_works"]
 
-_TIERS: tuple[type[Walls], ...] = (Bubblewrap, Landlocked)
+_TIERS: tuple[type[Walls], ...] = (Seatbelt,) if sys.platform == "darwin" else (Bubblewrap, Landlocked)
 """The strongest first."""
 MEND = (
-    "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap); `claw doctor` then says what is missing."
+    "macOS has a sandbox of its own, and on this Mac it doesn't work as it should; please report that."
+    if sys.platform == "darwin"
+    else "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap); "
+    "`claw doctor` then says what is missing."
 )
 """What to do where a tier doesn't work."""
 _OUTPUT = "seen.json"
@@ -42,10 +46,15 @@ def trial(name, attempt):
         return
     out.append(name)
 
+def reach():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if sys.platform == "darwin":  # there it can be made, and must reach nothing
+        made.sendto(b"", ("127.0.0.1", 9))
+
 trial("a file could be read", lambda: open(given["canary"]).read())
 trial("a file could be changed", lambda: open(given["canary"], "a").close())
 trial("a file could be made", lambda: open(given["canary"] + ".new", "w").close())
-trial("a socket could be made", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+trial("a socket could be made", reach)
 trial("a process could be signalled", lambda: os.kill(given["pid"], 0))
 trial("a process could be started", os.fork)
 json.dump(out, open("out/seen.json", "w"))
@@ -65,23 +74,39 @@ class Tried(NamedTuple):
 
 
 @functools.cache
+def attempt(tier: type[Walls]) -> Tried:
+    """Try one tier, once in the life of this process."""
+    walls = tier()
+    return Tried(walls, walls.why_not() or _try(walls))
+
+
 def tried() -> tuple[Tried, ...]:
-    """Every tier there is, the strongest first, each tried once in the life of this process."""
-    return tuple(Tried(walls, walls.why_not() or _try(walls)) for walls in (tier() for tier in _TIERS))
+    """Every tier there is, the strongest first."""
+    return tuple(map(attempt, _TIERS))
+
+
+def until_one_works() -> tuple[Tried, ...]:
+    """The tiers down to the first that works, which is the last of them; all where none does."""
+    found: list[Tried] = []
+    for tier in _TIERS:
+        found.append(attempt(tier))
+        if not found[-1].wrong:
+            break
+    return tuple(found)
 
 
 def best() -> Walls:
-    """The strongest walls that work here.
+    """The strongest walls that work here; the weaker ones aren't tried.
 
     Raises:
         NoSandbox: there are none.
     """
-    for attempt in tried():
-        if not attempt.wrong:
-            return attempt.walls
-    if sys.platform != "linux":
+    attempts = until_one_works()
+    if attempts and not attempts[-1].wrong:
+        return attempts[-1].walls
+    if sys.platform not in ("linux", "darwin"):
         raise NoSandbox(f"Nothing can be confined on {sys.platform} yet, and nothing is run without that.")
-    reasons = "; ".join(f"{attempt.walls.name}: {attempt.wrong}" for attempt in tried())
+    reasons = "; ".join(f"{walls.name}: {wrong}" for walls, wrong in attempts)
     raise NoSandbox(f"No sandbox works here, and nothing is run without one. {reasons}.", hint=MEND)
 
 

@@ -25,10 +25,12 @@ class Running(NamedTuple):
     Attributes:
         process: The process to wait for; killing it ends all of the job's.
         gone: Waits until none of them is left; called after `process` ended.
+        exceeds: Whether it takes more than it may and the kernel doesn't see to that; asked now and then.
     """
 
     process: "subprocess.Popen[bytes]"
     gone: Callable[[], None]
+    exceeds: Callable[[], bool] = lambda: False
 
 
 class Walls(Protocol):

@@ -34,6 +34,7 @@ def test_the_rules_are_shown_with_their_defaults(person: Person) -> None:
     assert kept(person) == {
         "sessions": 30,
         "archived-sessions": None,
+        "examples": None,
         "sensitive-log": 7,
         "log": 90,
         "notifications": 30,

@@ -35,7 +35,7 @@ def test_status_as_json_has_stable_keys(person: Person, tiny_model: Path) -> Non
     person.claw("model", "import", str(tiny_model), "--name", "mine")
     person.claw("model", "use", "mine")
     found = json.loads(person.claw("status", "--json").stdout)
-    assert list(found) == ["version", "data", "config", "vault", "lock", "model", "models", "learning"]
+    assert list(found) == ["version", "data", "config", "vault", "lock", "model", "models", "sandbox", "learning"]
     assert list(found["vault"]) == ["folder", "exists", "slots", "bytes"]
     assert found["version"] == version("openclaw-core")
     assert found["vault"]["exists"] is True
@@ -47,6 +47,20 @@ def test_status_as_json_has_stable_keys(person: Person, tiny_model: Path) -> Non
         "files": 1,
         "bytes": tiny_model.stat().st_size,
     }
+
+
+def test_status_says_what_programs_are_run_behind_as_the_doctor_does(person: Person) -> None:
+    found = json.loads(person.claw("status", "--json").stdout)["sandbox"]
+    assert list(found) == ["tier", "failed"]
+    shown = person.claw("status").stdout
+    seen = next(f for f in json.loads(person.claw("doctor", "--json").stdout) if f["component"] == "sandbox")
+    if found["tier"] is None:
+        assert "no skill runs a program" in shown
+        assert "none works here" in seen["text"]
+    else:
+        assert f"sandbox   programs run behind {found['tier']}" in shown
+        assert seen["text"].startswith(f"programs run behind {found['tier']}")
+    assert list((person.folder / "temp").iterdir()) == []
 
 
 def test_status_before_the_first_run_makes_nothing(newcomer: Person) -> None:

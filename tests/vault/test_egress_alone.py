@@ -47,6 +47,9 @@ ALLOWED = {
     "skills/sandbox/bubblewrap.py": {"subprocess": "starts bubblewrap, which confines what it starts"},
     "skills/sandbox/landlock.py": {"ctypes": "asks the kernel to confine this process"},
     "skills/sandbox/landlocked.py": {"subprocess": "starts a process that confines itself first"},
+    "skills/sandbox/ending.py": {"subprocess": "the type of what was started"},
+    "skills/sandbox/limited.py": {"execve": "becomes sandbox-exec, which confines what it starts"},
+    "skills/sandbox/seatbelt.py": {"subprocess": "starts sandbox-exec, which confines what it starts"},
     "skills/sandbox/walls.py": {"subprocess": "the type of what was started"},
     "skills/sandbox/seccomp.py": {
         "socket, socket.AF_INET, socket.SOCK_DGRAM, socket.socket": "proves that no socket can be made",

@@ -425,7 +425,7 @@ def foreign_keys(connection: Connection, table: str) -> list[tuple[str, str]]:
     return [(row[2], row[6]) for row in rows]
 
 
-ROOTS = {"sessions", "messages", "attachments"}
+ROOTS = {"sessions", "messages", "attachments", "skill_examples"}
 """Tables from which `vault.erasure` deletes by itself."""
 BY_THEIR_OWN_COMMAND = {"skills"}
 """What `claw skill rm` removes."""

@@ -12,6 +12,7 @@ from vault.classes import DataClass
 from vault.connection import Connection
 from vault.conversations import Conversations
 from vault.database import Database
+from vault.example_store import ExampleKind, ExampleStore
 from vault.home import Home
 from vault.inventory import TABLES, Table, sealed_columns
 from vault.log.entries import Action, Entry
@@ -117,6 +118,8 @@ def fill(vault: Vault) -> None:
         )
         reply = kept.append(session.id, asked.id, "assistant", "", status="streaming")
         kept.finish(reply.id, "done", "complete", GENERATION)
+    texts = (f"{CANARY} in", f"{CANARY} out")
+    vault.database.write(lambda c: ExampleStore(vault.database).put(c, "count", ExampleKind.ADDED, texts))
     vault.log.append(
         Entry(action=Action.EXPORT, purpose="a test", data_class=DataClass.MEDIUM, description="three things")
     )

@@ -6,6 +6,7 @@ import re
 import msgspec
 
 from vault.classes import DataClass
+from vault.example_store import ExampleKind, is_skill_name
 from vault.log.checkpoint import SEED_BYTES
 from vault.log.transparency import SIGNING_KEY
 from vault.model_store import NAME
@@ -22,7 +23,7 @@ YEAR_10000_MS = 253_402_300_800_000
 """The first millisecond that a calendar of four digits can't name."""
 
 _IDS = {"session_id", "message_id", "parent_id", "head", "forked_from"}
-_WITH_IDS = {"sessions", "messages", "tombstones", "notes"}
+_WITH_IDS = {"sessions", "messages", "skill_examples", "tombstones", "notes"}
 _ID = re.compile("[0-9A-Za-z_-]{1,64}")  # they are printed, and become part of file names
 _EMBEDDED = ModelSettings().default  # never registered: it comes with the program
 _MOST_A_DAY = 1 << 50  # bytes; ever so many days of it can be added up
@@ -40,6 +41,12 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
     match table, column, value:
         case "attachments", "text", bytes():
             return _is_text(value)
+        case "skill_examples", ("input" | "output"), bytes():
+            return _is_text(value)
+        case "skill_examples", "skill", str():
+            return is_skill_name(value)
+        case "skill_examples", "kind", str():
+            return value in list(ExampleKind)
         case "generations", "sampling", str():
             return _is_object(value)
         case "generations", "tokens", bytes():

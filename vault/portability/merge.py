@@ -25,9 +25,10 @@ class Merged(msgspec.Struct):
         extended: Conversations that were here, and have more messages now.
         copied: Conversations whose ids were taken by other ones, and that got new ids.
         known: Conversations that were here already, whole.
-        erased: Conversations and messages that were erased here on purpose, and stay away.
+        erased: Conversations, messages and examples that were erased here on purpose, and stay away.
         messages: Messages that were added.
         models: Registrations of models that were added.
+        examples: Training examples that were added.
         buried: What was erased where it came from, and is to stay away from here too.
     """
 
@@ -38,6 +39,7 @@ class Merged(msgspec.Struct):
     erased: int = 0
     messages: int = 0
     models: int = 0
+    examples: int = 0
     buried: int = 0
 
 
@@ -101,9 +103,12 @@ class Merger:
             rows = self._absent(rows) if self.untouched or self._believed else ()
         if table == "notes":
             rows = [row for row in rows if (Buried.NOTE, row["id"]) not in self._buried]
+        if table == "skill_examples":
+            rows = self._without_erased_examples(rows)
         target = Rows(self._connection, table, self._fields)
         added = sum(target.add(row) for row in rows)
         self.merged.models += added * (table == "models")
+        self.merged.examples += added * (table == "skill_examples")
         self.merged.buried += added * (table == "tombstones")
 
     def _without_erased(self, conversation: Conversation) -> Conversation | None:
@@ -134,6 +139,13 @@ class Merger:
             if (Buried.ATTACHMENT, attachment_id(message.id, file.name)) not in self._buried
         )
         return msgspec.structs.replace(message, attachments=kept)
+
+    def _without_erased_examples(self, rows: Iterable[Mapping[str, Field]]) -> Iterator[Mapping[str, Field]]:
+        for row in rows:
+            if (Buried.EXAMPLE, str(row["id"])) in self._buried:
+                self.merged.erased += 1
+            else:
+                yield row
 
     def _fits(self, conversation: Conversation) -> bool:
         """Whether what is here under the same ids says the same."""
@@ -171,10 +183,12 @@ class Merger:
         """Those of what isn't here: what was erased elsewhere and is here stays, so it must have no tombstone."""
         files = self._connection.execute("SELECT message_id, name FROM attachments")
         attached = {attachment_id(message_id, name) for message_id, name in files}
+        examples = {row[0] for row in self._connection.execute("SELECT id FROM skill_examples")}
         for tombstone in tombstones:
             kind, buried = tombstone["kind"], str(tombstone["id"])
             here = (
                 (kind == Buried.ATTACHMENT and buried in attached)
+                or (kind == Buried.EXAMPLE and buried in examples)
                 or (kind == Buried.MESSAGE and self._trees.holds_message(buried))
                 or (kind == Buried.SESSION and self._trees.get(buried) is not None)
                 or (kind == Buried.NOTE and self._connection.execute(_NOTE, (buried,)).fetchone() is not None)

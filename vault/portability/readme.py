@@ -29,10 +29,10 @@ backups alone (`claw vault backup`); the keys of the vault itself; the weights o
 the search index and the vault's own bookkeeping, which are made anew. `claw log export` writes the log for other
 tools to verify.
 
-To take it back into a vault: `claw vault import` and the name of this folder. Conversations, attached files, notes,
-where replies came from, which models were registered, and what was erased on purpose come back as they were. The
-transparency log, the notifications, the counts of bytes sent and how long things are kept tell of one device alone:
-they are here to be read, and aren't imported.
+To take it back into a vault: `claw vault import` and the name of this folder. Conversations, attached files,
+notes, where replies came from, which models were registered, training examples, and what was erased on purpose come
+back as they were. The transparency log, the notifications, the counts of bytes sent and how long things are kept
+tell of one device alone: they are here to be read, and aren't imported.
 """
 
 

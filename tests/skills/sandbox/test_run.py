@@ -1,6 +1,7 @@
 """One call of one program: what goes in and comes out, and that every limit ends it."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -11,10 +12,11 @@ import pytest
 
 from skills.errors import JobRefused
 from skills.sandbox.bubblewrap import Bubblewrap
+from skills.sandbox.channel import Channel
 from skills.sandbox.job import PYTHON, Ended, Job, Limits, Outcome, Progress
 from skills.sandbox.landlocked import Landlocked
 from skills.sandbox.run import run
-from skills.sandbox.walls import Walls
+from skills.sandbox.walls import Running, Walls
 
 TIERS: dict[str, type[Walls]] = {"bubblewrap": Bubblewrap, "landlock": Landlocked}
 MIB = 1 << 20
@@ -187,6 +189,35 @@ def test_memory_has_an_end(walls: Walls) -> None:
     assert told(run(python(text, limits=Limits(memory=256 * MIB)), walls)) == "refused\n"
 
 
+def test_what_takes_more_than_it_may_is_ended_also_where_the_kernel_does_not_see_to_that(walls: Walls) -> None:
+    class Watched:
+        name = walls.name
+
+        def why_not(self) -> str:
+            return walls.why_not()
+
+        def start(self, job: Job, channel: Channel) -> Running:
+            return walls.start(job, channel)._replace(exceeds=lambda: True)
+
+    outcome = run(python("import time; time.sleep(600)"), Watched())
+    assert (outcome.ended, outcome.status) == (Ended.KILLED, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "text", ["print('to its end')", "import time; print('to its end', flush=True); time.sleep(600)"]
+)
+def test_the_end_is_heard_also_where_only_a_thread_can_wait_for_it(
+    walls: Walls, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skills.sandbox import run as module
+    from skills.sandbox.ending import end_by_thread
+
+    monkeypatch.setattr(module, "end_of", end_by_thread)
+    outcome = run(python(text, limits=Limits(wall_s=3.0)), walls)
+    assert outcome.stdout == b"to its end\n"
+    assert outcome.ended is (Ended.WALL if "sleep" in text else Ended.EXITED)
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_what_it_says_has_an_end(walls: Walls, stream: str) -> None:
     text = f"import sys\nwhile True: sys.{stream}.write('x' * 65536)"
@@ -266,6 +297,29 @@ def test_nothing_of_it_lives_on(bubblewrap: Walls) -> None:
     mark = "in/program.py"
     assert told(run(python(text, limits=Limits(processes=4)), bubblewrap)) == "left one behind\n"
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and mark in command_line(pid)]
+
+
+def test_a_job_that_is_given_up_while_it_starts_does_not_run(
+    bubblewrap: Walls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError("no limits can be set")
+
+    mark = f"given up {os.getpid()}"
+    job = Job((*PYTHON, "-c", "import time; time.sleep(60)", mark))
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "prlimit", refuses)
+        for _ in range(5):
+            with pytest.raises(OSError, match="no limits"):
+                run(job, bubblewrap)
+    stop = threading.Event()
+    stop.set()
+    for _ in range(5):
+        assert run(job, bubblewrap, stop=stop).ended is Ended.STOPPED
+    # Whoever is killed is listed until it was waited for, by a process that isn't ours.
+    until = time.monotonic() + 10
+    while left := [pid for pid in os.listdir("/proc") if pid.isdigit() and mark in command_line(pid)]:
+        assert time.monotonic() < until, left
 
 
 def command_line(pid: str) -> str:

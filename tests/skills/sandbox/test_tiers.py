@@ -15,9 +15,9 @@ from skills.sandbox.walls import Running
 
 @pytest.fixture(autouse=True)
 def _tried_anew() -> Iterator[None]:
-    tiers.tried.cache_clear()
+    tiers.attempt.cache_clear()
     yield
-    tiers.tried.cache_clear()
+    tiers.attempt.cache_clear()
 
 
 class Missing(Bubblewrap):
@@ -31,6 +31,20 @@ class KeptFromWorking(Bubblewrap):
 
     def start(self, job: Job, channel: Channel) -> Running:
         raise SandboxError("bubblewrap could not start: setting up uid map: Permission denied")
+
+
+class NeverToBeTried(Bubblewrap):
+    def why_not(self) -> str:
+        raise AssertionError("a weaker tier was tried, though a stronger one works")
+
+
+def test_what_is_weaker_than_what_works_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    works = next((attempt.walls for attempt in tiers.tried() if not attempt.wrong), None)
+    if not works:
+        pytest.skip("no tier works here")
+    monkeypatch.setattr(tiers, "_TIERS", (Missing, type(works), NeverToBeTried))
+    assert tiers.best() is works
+    assert [bool(attempt.wrong) for attempt in tiers.until_one_works()] == [True, False]
 
 
 def test_here_the_strongest_that_works_is_used() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.models import CHEAP, PASSPHRASE
 from vault.classes import DataClass
 from vault.connection import Connection
+from vault.example_store import ExampleKind, ExampleStore
 from vault.home import Home
 from vault.inventory import TABLES
 from vault.log.entries import Action, Entry
@@ -46,6 +47,9 @@ def furnish(vault: Vault) -> None:
     vault.log.append(entry)
 
     def rest(connection: Connection) -> None:
+        ExampleStore(vault.database).put(
+            connection, "count", ExampleKind.ADDED, (f"{CANARY} in", f"{CANARY} out"), f"{CANARY}.txt"
+        )
         Notifications(vault.database).raise_(ManyFailedUnlocks(7, 1_700_000_000_000), connection)
         connection.execute("INSERT INTO retention VALUES ('sessions', 90)")
         connection.execute("INSERT INTO skills VALUES ('count', ?, 'from/here', 8, 1)", ("cd" * 32,))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
-from tests.vault.portability.conftest import files_of, rows_of
+from tests.vault.portability.conftest import CANARY, files_of, rows_of
 from tests.vault.portability.test_backup import KEY
 from tests.vault.portability.test_chatgpt import TREE, conversation, node
 from vault.errors import ImportRefused, VersionTooNew
@@ -86,7 +86,7 @@ def test_a_round_trip_through_a_fresh_vault_gives_the_same_bytes_again(
     furnished: Vault, exported: Path, other: Vault, tmp_path: Path
 ) -> None:
     merged = import_path(other, exported).merged
-    assert merged == Merged(added=2, messages=3, models=1, buried=1)
+    assert merged == Merged(added=2, messages=3, models=1, examples=1, buried=1)
     export(other, tmp_path / "again")
     before, after = files_of(exported), files_of(tmp_path / "again")
     differing = {name for name in before | after if before.get(name) != after.get(name)}
@@ -230,6 +230,43 @@ def test_what_was_erased_here_stays_away(furnished: Vault, exported: Path) -> No
     assert furnished.conversations.search("question") == []
 
 
+def test_an_example_that_was_removed_here_stays_away(furnished: Vault, exported: Path, tmp_path: Path) -> None:
+    back_up(furnished, tmp_path / "before.age", KEY)
+    furnished.erasure.carry_out(furnished.erasure.of_source(f"{CANARY}.txt"))
+    assert import_path(furnished, exported).merged.erased == 1
+    assert merge_backup(furnished, tmp_path / "before.age", KEY).erased == 1
+    assert rows_of(furnished, "skill_examples")["skill_examples"] == []
+
+
+def test_an_example_that_is_here_gets_no_tombstone_from_elsewhere(
+    furnished: Vault, exported: Path, other: Vault, tmp_path: Path
+) -> None:
+    import_path(other, exported)
+    other.erasure.carry_out(other.erasure.of_source(f"{CANARY}.txt"))
+    back_up(other, tmp_path / "erased.age", KEY)
+    before = rows_of(furnished, "skill_examples", "tombstones")
+    merge_backup(furnished, tmp_path / "erased.age", KEY)
+    assert rows_of(furnished, "skill_examples", "tombstones") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "learnt"},
+        {"skill": "Not a name"},
+        {"id": "no id/"},
+        {"input": {"base64": "/w=="}},
+        {"output": None},
+        {"created_ms": -1},
+    ],
+)
+def test_what_could_not_be_an_example_is_refused(exported: Path, other: Vault, change: dict[str, object]) -> None:
+    forge(exported, "skill_examples", lambda data: msgspec.json.encode({**json.loads(data), **change}) + b"\n")
+    with pytest.raises(ImportRefused, match=r"skill_examples.jsonl, line 1"):
+        import_path(other, exported)
+    assert other.conversations.sessions() == []
+
+
 def reworded(text: str, *, and_then: str = "") -> dict[str, Any]:
     """A conversation that always has the same id, whatever is said in it."""
     mapping = {"q": node("user", text), "a": node("assistant", f"{text} answered", parent="q")}
@@ -313,7 +350,7 @@ def test_an_export_cant_keep_a_backup_from_bringing_back_what_is_ones_own(
     for table in ("sessions", "messages", "attachments", "generations"):
         forge(exported, table, lambda _: b"")
     forge(exported, "tombstones", lambda _: msgspec.json.encode(stone) + b"\n")
-    assert import_path(other, exported).merged == Merged(models=1)
+    assert import_path(other, exported).merged == Merged(models=1, examples=1)
     assert merge_backup(other, tmp_path / "mine.age", KEY).erased == 0
     assert other.conversations.find(mine.id).head
 
