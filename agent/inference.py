@@ -10,6 +10,7 @@ import msgspec
 
 from agent.errors import ContextOverflow, WorkerDied, WorkerError
 from agent.worker.protocol import (
+    Called,
     Cancel,
     ChatMessage,
     Delta,
@@ -17,6 +18,7 @@ from agent.worker.protocol import (
     Failed,
     Finished,
     Generate,
+    OfferedTool,
     Overflow,
     Ready,
     Sampling,
@@ -32,7 +34,7 @@ _STOP_WITHIN_S = 2.0
 _STOP_READING_WITHIN_S = 0.15
 """The same before it evaluates: rendering and tokenizing can't be interrupted, and nothing is lost with them."""
 
-Event = Evaluated | Delta | Finished
+Event = Evaluated | Delta | Called | Finished
 
 _STOPPED = Finished(
     id=0,
@@ -64,6 +66,7 @@ class Overfull(ContextOverflow):
         costs: Tokens of each message.
         total: Tokens of all of them.
         room: Tokens there is room for.
+        tools: Tokens that the tools take besides.
     """
 
     def __init__(self, overflow: Overflow) -> None:
@@ -74,6 +77,7 @@ class Overfull(ContextOverflow):
         self.costs = overflow.costs
         self.total = overflow.total
         self.room = overflow.context
+        self.tools = overflow.tools
 
 
 class Inference:
@@ -140,6 +144,7 @@ class Inference:
         *,
         reserve: int,
         schema: str | None = None,
+        tools: Sequence[OfferedTool] = (),
         stop: threading.Event | None = None,
     ) -> Generator[Event]:
         """Ask for a reply, and yield what happens until it is `Finished`.
@@ -151,6 +156,8 @@ class Inference:
             sampling: How tokens are chosen.
             reserve: Tokens that must be free for the reply.
             schema: A JSON schema that the reply must fit.
+            tools: That may be called in the model's own form, as `Ready` says it has one: the reply is then text, or
+                one `Called` before it is `Finished`.
             stop: Set before `cancel` is called; a reply that is stopped before its worker can answer, or whose
                 worker had to be ended for it, is `Finished` as cancelled too.
 
@@ -173,7 +180,8 @@ class Inference:
                 raise
             yield _STOPPED
             return
-        request = Generate(self._next_id, list(messages), sampling, min(reserve, max(1, context // 2)), schema)
+        reserve = min(reserve, max(1, context // 2))
+        request = Generate(self._next_id, list(messages), sampling, reserve, schema, tuple(tools))
         self._next_id += 1
         self._evaluating = False
         self._running = request.id
@@ -190,7 +198,7 @@ class Inference:
                 self._evaluating = True
                 if isinstance(reply, Ready) or reply.id != request.id:
                     raise worker.give_up()
-                answering = isinstance(reply, Evaluated | Delta)
+                answering = isinstance(reply, Evaluated | Delta | Called)
                 match reply:
                     case Evaluated():
                         yield reply
@@ -199,6 +207,8 @@ class Inference:
                         as_generated = as_generated and text == reply.text
                         if text:
                             yield msgspec.structs.replace(reply, text=text)
+                    case Called():
+                        yield msgspec.structs.replace(reply, text=sanitize(reply.text))
                     case Finished():
                         self._running = None
                         # Tokens that spell more than the person was shown are no history to go on from.

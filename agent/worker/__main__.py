@@ -100,7 +100,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
 
 def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> None:
     from agent.worker.engine import OutOfMemory
-    from agent.worker.sampling import SchemaFailed
+    from agent.worker.grammar import SchemaFailed
     from agent.worker.template import TemplateFailed
 
     try:

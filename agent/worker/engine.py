@@ -11,19 +11,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.worker.binding import abort_when_set, last_error, llama, open_stream
+from agent.worker.calls import MOST_CALL_TOKENS, CallScanner
+from agent.worker.grammar import CALL_BEGINS, CALL_ENDS, grammar_of, grammar_of_calls
 from agent.worker.protocol import (
+    Called,
     ChatMessage,
     Delta,
     Evaluated,
     Finish,
     Finished,
     Generate,
+    OfferedTool,
     Overflow,
     Ready,
     Reply,
     Setup,
+    ToolForm,
 )
-from agent.worker.sampling import StopScanner, build_chain, grammar_of
+from agent.worker.sampling import StopScanner, build_chain, free_of_grammar
 from agent.worker.template import ChatTemplate, TemplateFailed
 from agent.worker.vocabulary import Vocabulary
 
@@ -76,7 +81,7 @@ class Engine:
             raise LoadFailed(last_error() or "llama.cpp gives no reason")
         self._window = self._choose_window()
         self.vocabulary = Vocabulary(self._model)
-        self._template: ChatTemplate | None = None
+        self._templates: dict[bytes | None, ChatTemplate] = {}
         self._context: Any = None
         self._room = 0
         self._cached: list[int] = []
@@ -91,7 +96,13 @@ class Engine:
         Args:
             confinement: How this process is confined.
         """
-        return Ready(context=self._window, confinement=confinement, gpu=self._gpu, load_s=self._load_s)
+        return Ready(
+            context=self._window,
+            confinement=confinement,
+            gpu=self._gpu,
+            load_s=self._load_s,
+            tool_form=self._tool_form(),
+        )
 
     def warm_up(self) -> None:
         """Use the model once, so that a GPU's driver has loaded all it will need."""
@@ -106,12 +117,15 @@ class Engine:
             TemplateFailed, SchemaFailed, OutOfMemory: nothing was generated.
         """
         started = time.perf_counter()
-        prompt = self._prompt(request.messages)
+        prompt = self._prompt(request.messages, request.tools)
         if len(prompt) + request.reserve > self._window:
-            costs = self._costs(request.messages, len(prompt))
-            send(Overflow(request.id, costs, len(prompt), self._window - request.reserve))
+            tools = len(prompt) - len(self._prompt(request.messages)) if request.tools else 0
+            costs = self._costs(request.messages, len(prompt) - tools)
+            send(Overflow(request.id, costs, len(prompt), self._window - request.reserve, max(0, tools)))
             return
         grammar = grammar_of(request.schema) if request.schema is not None else None
+        if request.tools:
+            grammar = grammar_of_calls(request.tools)
         self._make_room(len(prompt) + 1)
         cached = self._reuse(prompt)
         send(Evaluated(request.id, 0, len(prompt) - cached))  # from here on a stop takes milliseconds
@@ -141,7 +155,7 @@ class Engine:
             )
         )
 
-    def _prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def _prompt(self, messages: Sequence[ChatMessage], tools: Sequence[OfferedTool] = ()) -> list[int]:
         """The prompt's tokens."""
         vocabulary = self.vocabulary
         tokens: list[int] = []
@@ -153,7 +167,7 @@ class Engine:
                 tokens.extend(vocabulary.tokenize(pending, control=True, first=not tokens))
                 pending = ""
 
-        for text, index, reply in self._chat_template().pieces(messages):
+        for text, index, reply in self._chat_template(for_tools=bool(tools)).pieces(messages, tools):
             if index is None:
                 pending += text
             elif reply is not None:
@@ -182,18 +196,29 @@ class Engine:
         overhead = max(0, total - sum(costs))
         return [cost + -(-overhead // len(messages)) for cost in costs]
 
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            source = llama.llama_model_chat_template(self._model, None)
+    def _chat_template(self, *, for_tools: bool) -> ChatTemplate:
+        """The model's template; some have one of their own for conversations with tools."""
+        name = b"tool_use" if for_tools and llama.llama_model_chat_template(self._model, b"tool_use") else None
+        if name not in self._templates:
+            source = llama.llama_model_chat_template(self._model, name)
             if not source:
                 raise TemplateFailed("the model has no chat template: it completes text, it doesn't converse")
-            self._template = ChatTemplate(
+            self._templates[name] = ChatTemplate(
                 source.decode("utf-8", "replace"),
                 self.vocabulary.begin(),
                 self.vocabulary.end(),
                 self.vocabulary.control_spellings,
             )
-        return self._template
+        return self._templates[name]
+
+    def _tool_form(self) -> ToolForm:
+        sources = [llama.llama_model_chat_template(self._model, name) for name in (None, b"tool_use")]
+        if not any(source and CALL_BEGINS.encode() in source for source in sources):
+            return "none"  # no need to make it ready already now
+        try:
+            return self._chat_template(for_tools=True).tool_form()
+        except TemplateFailed:
+            return "none"
 
     def _reuse(self, prompt: list[int]) -> int:
         """Keep the part of the cache that begins this prompt, and return its length."""
@@ -349,6 +374,7 @@ class _Run:
         self._request = request
         self._send = send
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._calls = CallScanner() if request.tools else None
         self._stops = StopScanner(request.sampling.stop)
         self._unsent = ""
         self._shown: list[str] = []
@@ -356,7 +382,7 @@ class _Run:
 
     def decode(self, chain: Any) -> None:  # noqa: ANN401
         """Generate until the model ends, a limit or a stop string is met, or the stop flag is set."""
-        engine, limit = self._engine, self._request.sampling.max_tokens
+        engine, grammar_in_use = self._engine, self._calls is not None
         while True:
             token = engine.sample(chain)
             now = time.perf_counter()
@@ -366,19 +392,33 @@ class _Run:
                 self.finish = "stop"
                 return
             self.tokens.append(token)
-            self._show(self._utf8.decode(engine.vocabulary.bytes_of(token)), now)
+            self._show(self._utf8.decode(self._bytes_of(token)), now)
+            if grammar_in_use and self._is_text:
+                free_of_grammar(chain)
+                grammar_in_use = False
             if self._stops.stopped:
                 self.finish = "stop"
                 return
+            limit = self._request.sampling.max_tokens if self._is_text else MOST_CALL_TOKENS
             if (limit and len(self.tokens) >= limit) or engine.full:
                 self.finish = "length"
                 return
             if not engine.decode_one(token):
                 return
 
+    @property
+    def _is_text(self) -> bool:
+        return self._calls is None or self._calls.kind == "text"
+
+    def _bytes_of(self, token: int) -> bytes:
+        vocabulary = self._engine.vocabulary
+        if not self._is_text and vocabulary.text_of(token) in (CALL_BEGINS, CALL_ENDS):
+            return vocabulary.bytes_of(token, special=True)  # a control token to some models
+        return vocabulary.bytes_of(token)
+
     def _show(self, text: str, now: float) -> None:
         # A frame per token would wake the other process 150 times a second, on cores that are busy computing.
-        self._unsent += self._stops.push(text)
+        self._unsent += self._stops.push(self._calls.push(text) if self._calls else text)
         if self._unsent and now - self._shown_at >= _SHOW_EVERY_S:
             self._emit()
             self._shown_at = now
@@ -389,11 +429,16 @@ class _Run:
         self._unsent = ""
 
     def flush(self) -> None:
-        """Send what is left of the text."""
+        """Send what is left of the text, or the call."""
         if not self._stops.stopped:
-            self._unsent += self._stops.push(self._utf8.decode(b"", final=True)) + self._stops.flush()
+            rest = self._utf8.decode(b"", final=True)
+            if self._calls is not None:
+                rest = self._calls.push(rest) + self._calls.flush()
+            self._unsent += self._stops.push(rest) + self._stops.flush()
         if self._unsent:
             self._emit()
+        if self._calls is not None and self._calls.call is not None:
+            self._send(Called(self._request.id, self._calls.call))
 
     def replayable_tokens(self) -> bytes | None:
         """The tokens, if they spell exactly the text that was sent and nothing that only looks like it."""

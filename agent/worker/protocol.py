@@ -1,11 +1,12 @@
 """What the app and its inference worker say to each other."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 __all__ = [
     "PROTOCOL",
+    "Called",
     "Cancel",
     "ChatMessage",
     "Delta",
@@ -14,18 +15,23 @@ __all__ = [
     "Finish",
     "Finished",
     "Generate",
+    "OfferedTool",
     "Overflow",
     "Ready",
     "Reply",
     "Request",
     "Sampling",
     "Setup",
+    "ToolForm",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of these messages; both ends come from one installation, so a difference is refused."""
 
 Finish = Literal["stop", "length", "cancelled"]
+
+ToolForm = Literal["hermes", "none"]
+"""In which form a model was trained to call tools, as far as its chat template says so and it is known here."""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -64,6 +70,20 @@ class Sampling(msgspec.Struct, frozen=True):
     stop: tuple[str, ...] = ()
 
 
+class OfferedTool(msgspec.Struct, frozen=True):
+    """A tool that the model may call.
+
+    Attributes:
+        name: What it is called by.
+        description: What it does.
+        parameters: JSON schema of its arguments.
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """First message to a worker: what to load, and within which limits.
 
@@ -96,6 +116,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
         sampling: How tokens are chosen.
         reserve: Tokens that must be free for the reply.
         schema: A JSON schema that the reply must fit.
+        tools: That may be called in the model's own form, where it has one; the reply is then either one call, or
+            text. Not together with a schema.
     """
 
     id: int
@@ -103,6 +125,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     sampling: Sampling
     reserve: int
     schema: str | None = None
+    tools: tuple[OfferedTool, ...] = ()
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -122,12 +145,14 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
         confinement: `"seccomp"`, or `"none"` where the settings allow that.
         gpu: Whether layers lie on a GPU.
         load_s: Seconds that loading took.
+        tool_form: How it calls tools.
     """
 
     context: int
     confinement: str
     gpu: bool
     load_s: float
+    tool_form: ToolForm = "none"
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
@@ -140,6 +165,17 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
 
 class Delta(msgspec.Struct, frozen=True, tag="delta"):
     """More text of the reply."""
+
+    id: int
+    text: str
+
+
+class Called(msgspec.Struct, frozen=True, tag="called"):
+    """The reply is the call of a tool, and has no text; `Finished` follows.
+
+    Attributes:
+        text: JSON, `{"name": ..., "arguments": {...}}`; of a reply that was cut off, as much as came.
+    """
 
     id: int
     text: str
@@ -186,12 +222,14 @@ class Overflow(msgspec.Struct, frozen=True, tag="overflow"):
         costs: Tokens of each message, its share of the template included.
         total: Tokens of the whole prompt.
         context: Tokens there is room for.
+        tools: Tokens that the tools take, whatever the messages are.
     """
 
     id: int
     costs: list[int]
     total: int
     context: int
+    tools: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -207,4 +245,4 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Reply = Ready | Evaluated | Delta | Finished | Overflow | Failed
+Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed

@@ -1,21 +1,14 @@
 """llama.cpp's sampler chain, and the end of a reply at a stop string."""
 
 import ctypes
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from agent.worker.binding import llama
+from agent.worker.grammar import SchemaFailed
 from agent.worker.protocol import Sampling
 
-__all__ = ["SchemaFailed", "StopScanner", "build_chain"]
-
-
-_STRING_CHARACTER = r"""[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})"""
-
-
-class SchemaFailed(Exception):
-    """A JSON schema can't be turned into a grammar; the text says why."""
+__all__ = ["StopScanner", "build_chain", "free_of_grammar"]
 
 
 def build_chain(sampling: Sampling, vocabulary: Any, recent: Sequence[int], grammar: str | None) -> Any:  # noqa: ANN401
@@ -61,36 +54,12 @@ def build_chain(sampling: Sampling, vocabulary: Any, recent: Sequence[int], gram
     return chain
 
 
-def grammar_of(schema: str) -> str:
-    """The GBNF grammar of a JSON schema.
+def free_of_grammar(chain: Any) -> None:  # noqa: ANN401
+    """Take the grammar out of a chain that has one: from here on anything may come.
 
-    Raises:
-        SchemaFailed: it is no schema that can be turned into one.
+    A grammar is asked about every token of the vocabulary each time, which costs more than all the rest of a chain.
     """
-    from llama_cpp.llama_grammar import BuiltinRule, SchemaConverter
-
-    class Converter(SchemaConverter):  # type: ignore[misc]
-        """llama-cpp-python's, whose replies aren't always JSON, set right.
-
-        Escapes in constants and names stay escapes, and strings hold no raw control characters.
-        """
-
-        def _add_primitive(self, name: str, rule: object) -> str:
-            own = BuiltinRule(_STRING_CHARACTER, []) if name == "char" else rule
-            return str(super()._add_primitive(name, own))
-
-        def _format_literal(self, literal: str) -> str:
-            return str(super()._format_literal(literal.replace("\\", "\\\\")))
-
-        def _generate_constant_rule(self, value: object) -> str:
-            return self._format_literal(json.dumps(value, ensure_ascii=False))
-
-    converter = Converter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
-    try:
-        converter.visit(converter.resolve_refs(json.loads(schema), "stdin"), "")
-        return str(converter.format_grammar())
-    except Exception as error:
-        raise SchemaFailed(f"the JSON schema can't be used: {type(error).__name__}") from error
+    llama.llama_sampler_free(llama.llama_sampler_chain_remove(chain, 0))
 
 
 class StopScanner:

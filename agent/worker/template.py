@@ -7,25 +7,28 @@ about it), and a reply's own tokens can stand where its text would.
 """
 
 import contextlib
-import functools
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence, Sized
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jinja2
-import jinja2.ext
-import jinja2.sandbox
-from jinja2.runtime import Context
 
-from agent.worker.protocol import ChatMessage
+from agent.worker.jinja_sandbox import environment
+from agent.worker.protocol import ChatMessage, OfferedTool, ToolForm
 
-__all__ = ["ChatTemplate", "Piece", "TemplateFailed", "rehearse"]
+__all__ = ["TOOLS", "ChatTemplate", "Piece", "TemplateFailed", "rehearse"]
 
-_LARGEST_STEP = 1_000_000
-_LARGEST_POWER = 64
+TOOLS = -1
+"""In place of a message's index: the text comes from the tools."""
+
+_MARK = re.compile("(\ue000[0-9]{1,9}\ue001)")
 _WITHOUT_MARKS = {0xE000: None, 0xE001: None}
+_HERMES_CALL = re.compile(r'<tool_call>\s*\{"(?:name|arguments)": ')
+"""What a template says of how to call a tool, where the model was trained to do it in the Hermes form. Others put
+calls between the same marks in another language."""
+
+_SAMPLE = OfferedTool("sample_of_a_tool", "A sample.", {"type": "object", "properties": {}})
 
 
 class TemplateFailed(Exception):
@@ -37,7 +40,7 @@ class Piece(NamedTuple):
 
     Attributes:
         text: Its text.
-        message: Index of the message it is the content of, or `None` for the template's own text.
+        message: Index of the message it is the content of, `TOOLS`, or `None` for the template's own text.
         tokens: The content's own tokens, where the message came with them.
     """
 
@@ -61,15 +64,8 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, bos: str, eos: str, control: Callable[[], re.Pattern[str]]) -> None:
-        environment = _Sandbox(
-            trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], autoescape=False
-        )
-        # What Hugging Face's templates expect to find (transformers, chat_template_utils).
-        environment.filters["tojson"] = functools.partial(json.dumps, ensure_ascii=False)
-        environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = time.strftime
         try:
-            self._template = environment.from_string(source)
+            self._template = environment().from_string(source)
         except jinja2.TemplateError as error:
             raise TemplateFailed(f"the model's chat template doesn't parse: {error.message}") from error
         except Exception as error:  # nested too deeply for Python's own parser, say
@@ -77,13 +73,25 @@ class ChatTemplate:
         self._control = control
         self._tokens = {"bos_token": bos, "eos_token": eos}
 
-    def pieces(self, messages: Sequence[ChatMessage]) -> list[Piece]:
+    def tool_form(self) -> ToolForm:
+        """How the model calls tools, as the template describes it; `none` where that is no form known here."""
+        try:
+            text = self._render([("user", "Hello.")], [_offer(_SAMPLE)])
+        except Exception:  # noqa: BLE001  as in `pieces`, which tells of it when it matters
+            return "none"
+        thinks = text.rstrip().endswith("<think>")  # a call would only come after its thoughts
+        return "hermes" if _SAMPLE.name in text and _HERMES_CALL.search(text) and not thinks else "none"
+
+    def pieces(self, messages: Sequence[ChatMessage], tools: Sequence[OfferedTool] = ()) -> list[Piece]:
         """The prompt for the next reply, in order.
 
         Some templates refuse two messages of one role in a row, or a system message: then neighbours are joined,
         and the system's text goes in front of the first message, as those models are meant to be used. Where the
         template alters what was said (cuts reasoning out of old replies, say), contents can't be told from the
-        template's text; then only what spells a control token is kept apart from it.
+        template's text; then only what spells a control token is kept apart from it. So it is with tools: they may
+        be a skill's, and are written out by the template in whatever way it likes.
+
+        A model that can do without thinking aloud is asked to where there are tools: a call comes first or not at all.
 
         Raises:
             TemplateFailed: it fails on these messages.
@@ -92,51 +100,72 @@ class ChatTemplate:
         try:
             for adapted in _adaptations(messages):
                 try:
-                    return self._cut(adapted)
+                    return self._cut(adapted, tools)
                 except jinja2.TemplateError as error:
                     reason = error.message or type(error).__name__
         except Exception as error:  # hostile or careless template code fails in any of Python's ways
             raise TemplateFailed(_failure(type(error).__name__)) from error
         raise TemplateFailed(_failure(reason))
 
-    def _cut(self, contents: list["_Content"]) -> list[Piece]:
-        marks = {f"\ue000{number}\ue001": number for number in range(len(contents))}
-        marked = self._render([(c.role, mark) for c, mark in zip(contents, marks, strict=True)])
-        parts = [part for part in re.split("(\ue000\\d+\ue001)", marked) if part]
+    def _cut(self, contents: list["_Content"], tools: Sequence[OfferedTool]) -> list[Piece]:
+        spelled: list[Piece] = []  # what of the tools spells control tokens, by the number of its mark
+        offered = [self._told(tool, spelled) for tool in tools]
+        first = len(spelled)
+        marks = {_mark(first + number): number for number in range(len(contents))}
+        marked = self._render([(c.role, mark) for c, mark in zip(contents, marks, strict=True)], offered)
+        parts = [part for part in _MARK.split(marked) if part]
         placed = [marks[part] for part in parts if part in marks]
         if len(set(placed)) == len(placed):
             for texts in ([c.text for c in contents], [c.text.strip() for c in contents]):
                 # Whatever the template does to the marks, it must do the same to the texts.
                 filled = "".join(texts[marks[part]] if part in marks else part for part in parts)
-                if filled == self._render([(c.role, text) for c, text in zip(contents, texts, strict=True)]):
+                if filled == self._render([(c.role, text) for c, text in zip(contents, texts, strict=True)], offered):
                     return [
                         Piece(texts[marks[part]], contents[marks[part]].position, contents[marks[part]].tokens)
                         if part in marks
-                        else Piece(part)
+                        else _piece(part, spelled)
                         for part in parts
                     ]
-        return self._cut_at_control(contents)
+        return self._cut_at_control(contents, offered, spelled)
 
-    def _cut_at_control(self, contents: list["_Content"]) -> list[Piece]:
-        control = self._control()
-        kept: list[Piece] = []
+    def _cut_at_control(
+        self, contents: list["_Content"], offered: list[dict[str, Any]], spelled: list[Piece]
+    ) -> list[Piece]:
+        kept = [*spelled]
+        said = [(content.role, self._apart(content.text, content.position, kept)) for content in contents]
+        return [_piece(part, kept) for part in _MARK.split(self._render(said, offered)) if part]
 
-        def apart(content: _Content) -> str:
-            def mark(match: re.Match[str]) -> str:
-                kept.append(Piece(match[0], content.position))
-                return f"\ue000{len(kept) - 1}\ue001"
+    def _apart(self, text: str, message: int, kept: list[Piece]) -> str:
+        """A text in which marks stand for what spells control tokens; that is added to `kept`."""
 
-            return control.sub(mark, content.text.translate(_WITHOUT_MARKS))
+        def mark(match: re.Match[str]) -> str:
+            kept.append(Piece(match[0], message))
+            return _mark(len(kept) - 1)
 
-        rendered = self._render([(content.role, apart(content)) for content in contents])
-        texts = re.split("\ue000(\\d+)\ue001", rendered)
-        pieces = [kept[int(part)] if odd % 2 else Piece(part) for odd, part in enumerate(texts)]
-        return [piece for piece in pieces if piece.text]
+        return self._control().sub(mark, text.translate(_WITHOUT_MARKS))
 
-    def _render(self, messages: list[tuple[str, str]]) -> str:
+    def _told(self, tool: OfferedTool, kept: list[Piece]) -> dict[str, Any]:
+        """A tool as templates expect it, with marks for what spells control tokens."""
+
+        def apart(value: Any) -> Any:  # noqa: ANN401  any JSON
+            if isinstance(value, str):
+                return self._apart(value, TOOLS, kept)
+            if isinstance(value, dict):
+                return {apart(key): apart(each) for key, each in value.items()}
+            return [apart(each) for each in value] if isinstance(value, list | tuple) else value
+
+        return {key: apart(value) for key, value in _offer(tool).items()}
+
+    def _render(self, messages: list[tuple[str, str]], offered: list[dict[str, Any]]) -> str:
+        tools: dict[str, Any] = {}
+        if offered:
+            # SmolLM3 calls them `xml_tools` and writes them out as they are.
+            written = [json.dumps(tool["function"], ensure_ascii=False) for tool in offered]
+            tools = {"tools": offered, "xml_tools": written, "enable_thinking": False}
         return self._template.render(
             messages=[{"role": role, "content": content} for role, content in messages],
             add_generation_prompt=True,
+            **tools,
             **self._tokens,
         )
 
@@ -170,27 +199,23 @@ def _joined(contents: list[_Content]) -> list[_Content]:
     return joined
 
 
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, and no single step that takes all the memory or time there is."""
+def _mark(number: int) -> str:
+    return f"\ue000{number}\ue001"
 
-    intercepted_binops = frozenset({"*", "**"})
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
-        for sequence, times in ((left, right), (right, left)):
-            repeated = operator == "*" and isinstance(sequence, Sized) and isinstance(times, int)
-            if repeated and len(sequence) * times > _LARGEST_STEP:
-                raise jinja2.exceptions.SecurityError("it builds a giant text")
-        if operator == "**" and not (abs(left) <= _LARGEST_STEP and abs(right) <= _LARGEST_POWER):
-            raise jinja2.exceptions.SecurityError("it computes a giant number")
-        return super().call_binop(context, operator, left, right)
+def _piece(part: str, kept: list[Piece]) -> Piece:
+    """What a part of a rendered prompt stands for."""
+    number = int(part[1:-1]) if _MARK.fullmatch(part) else len(kept)
+    return kept[number] if number < len(kept) else Piece(part)
+
+
+def _offer(tool: OfferedTool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
 
 
 def _failure(reason: str) -> str:
     return f"the model's chat template fails on this conversation: {reason}"
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
 
 
 def rehearse() -> None:
@@ -201,8 +226,11 @@ def rehearse() -> None:
         "{{ greet(m.content) }}{{ [m] | tojson }}{% break %}{% endfor %}"
         "{{ strftime_now('%d %b %Y') }}{{ 'a b'.split(' ') | join(',') }}"
         "{{ messages | map(attribute='role') | list }}"
+        "{% generation %}{% for tool in tools or [] %}{{ tool | tojson(indent=2) ~ (tool | string) }}"
+        "{% for name, field in tool.function.parameters.properties | items %}{{ name }}{% endfor %}{% endfor %}"
+        "{% endgeneration %}"
     )
-    ChatTemplate(source, "", "", _no_control).pieces([ChatMessage("user", "rehearsal")])
+    ChatTemplate(source, "", "", _no_control).pieces([ChatMessage("user", "rehearsal")], [_SAMPLE])
     for broken in ("{{ raise_exception('no') }}", "{{ 1 / 0 }}", "{{ missing.attribute }}", "{% if %}"):
         with contextlib.suppress(TemplateFailed):
             ChatTemplate(broken, "", "", _no_control).pieces([ChatMessage("user", "rehearsal")])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.worker.sampling import SchemaFailed, StopScanner, grammar_of
+from agent.worker.grammar import SchemaFailed, grammar_of
+from agent.worker.sampling import StopScanner
 
 letters = st.text("ab<|", max_size=30)
 stops = st.lists(st.text("ab<|", min_size=1, max_size=5), max_size=3)
