@@ -7,73 +7,29 @@ Whatever happens to the worker or to this process, what was shown as saved is th
 import contextlib
 import secrets
 import threading
-import time
 from collections.abc import Generator, Sequence
 
 import msgspec
 
-from agent.context import Selection, content, cut_attachments, describe_cuts, leave_out
+from agent.context import RESULT, Selection, content, cut_attachments, describe_cuts, leave_out
+from agent.draft import Draft
 from agent.errors import ContextOverflow, WorkerDied
 from agent.inference import Inference, Overfull
-from agent.tool_choice import ANSWER, WantedCall, read_choice
+from agent.tool_turn import Asked, ToolTurn
 from agent.tool_use import ToolUse
-from agent.worker.protocol import ChatMessage, Delta, Evaluated, Finished, Sampling
+from agent.turn_events import Event, Notice, Progress, Saved, Text, TurnEnd
+from agent.worker.protocol import Called, ChatMessage, Delta, Evaluated, Finished, Sampling
 from vault.conversations import Conversations
 from vault.errors import NotFound
-from vault.messages import Attachment, Generation, Message, MessageId, Session, SessionId, Status
+from vault.messages import Attachment, Generation, Message, MessageId, Session, SessionId
 from vault.model_store import ModelRecord
 from vault.sanitize import sanitize, sanitize_line
 from vault.settings import SamplingSettings, Settings
 
 __all__ = ["Assistant", "Event", "Notice", "Progress", "Saved", "Text", "TurnEnd", "new_sampling"]
 
-_CHECKPOINT_EVERY_S = 1.0
 _DRAW_A_SEED = 2**32 - 1  # llama.cpp's sign for a seed of its own choice, which no one could repeat
 _MOST_TOKENS = 2**31 - 1
-
-
-class Saved(msgspec.Struct, frozen=True):
-    """The person's message is in the vault."""
-
-    message_id: MessageId
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """Something the person has to know about this turn."""
-
-    text: str
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """A long prompt is being evaluated: so many of its new tokens are done."""
-
-    done: int
-    total: int
-
-
-class Text(msgspec.Struct, frozen=True):
-    """More of the reply; sanitized."""
-
-    text: str
-
-
-class TurnEnd(msgspec.Struct, frozen=True):
-    """The reply is complete and in the vault.
-
-    Attributes:
-        message: The reply.
-        generation: Where it came from.
-        context_used: Tokens of the window that are in use now.
-        context_size: Tokens of the window.
-    """
-
-    message: Message
-    generation: Generation
-    context_used: int
-    context_size: int
-
-
-Event = Saved | Notice | Progress | Text | TurnEnd
 
 
 def new_sampling(
@@ -144,7 +100,7 @@ class Assistant:
 
         Raises:
             ContextOverflow: it doesn't fit, and the settings or the message itself allow no way out; the message
-                was not added.
+                was not added, unless tools had been used for it.
             AgentError: the model or its worker failed; the message, and the reply so far, are kept.
             VaultError: the vault can't be written.
         """
@@ -155,7 +111,9 @@ class Assistant:
         try:
             yield from self._answer(session, user, sampling, schema, tools)
         except ContextOverflow:
-            self._conversations.discard(user.id)
+            path = self._conversations.path(session.id, user.id)
+            if not (path and any(kept.name.startswith(RESULT) for kept in path[-1].attachments)):
+                self._conversations.discard(user.id)  # but what tools have done is done, and is kept
             raise
 
     def regenerate(self, session: Session, *, sampling: Sampling, tools: ToolUse | None = None) -> Generator[Event]:
@@ -184,19 +142,20 @@ class Assistant:
         system_prompt = conversations.find(session.id).system_prompt
         try:
             ready = self._inference.ready()  # a model that can't be loaded fails before anything is written
-            load_s, context_size = ready.load_s, ready.context
+            load_s, context_size, tool_form = ready.load_s, ready.context, ready.tool_form
         except WorkerDied:
             if not self.stopping.is_set():
                 raise
-            load_s, context_size = 0.0, 0  # stopped while it was loaded
+            load_s, context_size, tool_form = 0.0, 0, "none"  # stopped while it was loaded
         previous = conversations.find(session.id).head
         row = conversations.append(session.id, question.id, "assistant", "", status="streaming")
-        draft = _Draft(conversations, row, previous)
+        draft = Draft(conversations, row, previous)
         try:
             if tools is None:
-                generating = self._generate(system_prompt, question, sampling, schema)
+                generating = self._generate(question, Asked(system_prompt, sampling, schema))
             else:
-                generating = self._generate_with_tools(system_prompt, question, sampling, tools)
+                turn = ToolTurn(self._conversations, self._generate, tools, tool_form, self.stopping)
+                generating = turn.run(question, Asked(system_prompt, sampling))
             with contextlib.closing(generating) as events:
                 for event in events:
                     match event:
@@ -222,12 +181,9 @@ class Assistant:
             raise
 
     def _generate(
-        self, system_prompt: str, question: Message, sampling: Sampling, schema: str | None, ending: str = ""
-    ) -> Generator[Delta | Evaluated | Finished | Notice]:
-        """Ask the worker, leaving out or cutting what doesn't fit, as the settings say, until it does.
-
-        `ending` is put behind everything that was said.
-        """
+        self, question: Message, asked: Asked
+    ) -> Generator[Delta | Evaluated | Called | Finished | Notice]:
+        """Ask the worker, leaving out or cutting what doesn't fit, as the settings say, until it does."""
         context = self._settings.context
         # A reply that was stopped before its first word says nothing to go on from.
         path = [m for m in self._conversations.path(question.session_id, question.id) if content(m)]
@@ -235,18 +191,25 @@ class Assistant:
         if question.id in known:  # the conversation goes on from an earlier place
             known = set()
         selection = Selection([m for m in path if m.id not in known], [m for m in path if m.id in known])
+        given = path[-1].attachments if path else ()
         while True:
-            prompt = self._prompt(system_prompt, selection.messages, ending)
-            fixed = len(prompt) - len(selection.messages)
+            prompt = self._prompt(asked.system_prompt, selection.messages, asked.ending)
             events = self._inference.generate(
-                prompt, sampling, reserve=context.reserve_tokens, schema=schema, stop=self.stopping
+                prompt,
+                asked.sampling,
+                reserve=context.reserve_tokens,
+                schema=asked.schema,
+                tools=asked.tools,
+                stop=self.stopping,
             )
             try:
                 first = next(events)
                 break
             except Overfull as overfull:
                 last = selection.messages[-1]
-                alone = sum(overfull.costs[:fixed]) + overfull.costs[-1]
+                begin = len(prompt) - len(selection.messages)
+                costs, fixed = overfull.costs[begin:], sum(overfull.costs[:begin]) + overfull.tools
+                alone = fixed + costs[-1]
                 if alone > overfull.room and last.attachments and context.overflow != "refuse":
                     # Cut a little more than the count says: tokens aren't spread evenly over a text.
                     excess = 1 - overfull.room / alone * 0.97
@@ -256,15 +219,13 @@ class Assistant:
                     continue
                 if context.overflow == "refuse" and alone <= overfull.room:
                     raise
-                more = leave_out(
-                    selection.messages, overfull.costs[fixed:], sum(overfull.costs[:fixed]), overfull.room
-                )
+                more = leave_out(selection.messages, costs, fixed, overfull.room)
                 if not more.left_out:
                     raise
                 selection = Selection(more.messages, [*selection.left_out, *more.left_out])
         with contextlib.closing(events):
             self._left_out[question.session_id] = {message.id for message in selection.left_out}
-            cuts = describe_cuts(question.attachments, selection.messages[-1].attachments)
+            cuts = describe_cuts(given, selection.messages[-1].attachments)
             if cuts:
                 self._conversations.replace_attachments(question.id, selection.messages[-1].attachments)
             for notice in (*cuts, selection.notice()):
@@ -272,46 +233,6 @@ class Assistant:
                     yield Notice(notice)
             yield first
             yield from events
-
-    def _generate_with_tools(
-        self, system_prompt: str, question: Message, sampling: Sampling, tools: ToolUse
-    ) -> Generator[Delta | Evaluated | Finished | Notice]:
-        """Let the model call tools, one at a time, and keep what came of each; then let it answer."""
-        steps, system_prompt = tools.steps(), tools.system(system_prompt)
-        while not steps.over:
-            choosing = self._generate(system_prompt, question, sampling, tools.schema, tools.question)
-            said = yield from self._choice(choosing)
-            if said is None:
-                return
-            if said.tool == ANSWER:
-                break
-            result = steps.take(said, self.stopping)
-            kept = self._conversations.path(question.session_id, question.id)[-1].attachments
-            self._conversations.replace_attachments(question.id, [*kept, result])
-            question = msgspec.structs.replace(question, attachments=(*kept, result))
-        if steps.over:
-            yield Notice(f"No more tools are used for this reply: {steps.over}.")
-        yield from self._generate(system_prompt, question, sampling, None)
-
-    @staticmethod
-    def _choice(
-        choosing: Generator[Delta | Evaluated | Finished | Notice],
-    ) -> Generator[Evaluated | Finished | Notice, None, WantedCall | None]:
-        """Read which tool the model wants; `None` when it was stopped, which is then the end."""
-        parts: list[str] = []
-        with contextlib.closing(choosing) as events:
-            for event in events:
-                match event:
-                    case Delta():
-                        parts.append(event.text)
-                    case Finished() if event.finish == "cancelled":
-                        yield msgspec.structs.replace(event, tokens=None)
-                        return None
-                    case Finished():
-                        pass
-                    case _:
-                        yield event
-        return read_choice("".join(parts)) or WantedCall("")
 
     def _prompt(self, system_prompt: str, path: Sequence[Message], ending: str = "") -> list[ChatMessage]:
         prompt = [ChatMessage("system", system_prompt)] if system_prompt else []
@@ -340,38 +261,3 @@ class Assistant:
             first_token_s=finished.first_token_s,
             tokens=finished.tokens,
         )
-
-
-class _Draft:
-    """A reply while it is written: kept in the vault once a second, so that a crash costs a second at most."""
-
-    def __init__(self, conversations: Conversations, message: Message, previous_head: MessageId | None) -> None:
-        self.message = message
-        self._previous_head = previous_head
-        self._conversations = conversations
-        self._parts: list[str] = []
-        self._kept_at = time.monotonic()
-        self._open = True
-
-    def add(self, text: str) -> None:
-        self._parts.append(text)
-        if time.monotonic() - self._kept_at >= _CHECKPOINT_EVERY_S:
-            self._conversations.checkpoint(self.message.id, "".join(self._parts))
-            self._kept_at = time.monotonic()
-
-    def finish(self, status: Status, generation: Generation | None) -> Message:
-        text = "".join(self._parts)
-        self._conversations.finish(self.message.id, text, status, generation)
-        self._open = False
-        return msgspec.structs.replace(self.message, text=text, status=status, generation=generation)
-
-    def close(self, status: Status) -> None:
-        """Keep the text so far, unless the reply is finished; a reply without a word of text is no message."""
-        if not self._open:
-            return
-        if self._parts:
-            self.finish(status, None)
-        else:
-            self._conversations.discard(self.message.id)
-            self._conversations.set_head(self.message.session_id, self._previous_head)
-            self._open = False

@@ -156,8 +156,8 @@ class Inference:
             sampling: How tokens are chosen.
             reserve: Tokens that must be free for the reply.
             schema: A JSON schema that the reply must fit.
-            tools: That may be called in the model's own form, as `Ready` says it has one: the reply is then text, or
-                one `Called` before it is `Finished`.
+            tools: That may be called, where `Ready` says that the model has a form for it: the reply is then text,
+                or one `Called` before it is `Finished`.
             stop: Set before `cancel` is called; a reply that is stopped before its worker can answer, or whose
                 worker had to be ended for it, is `Finished` as cancelled too.
 

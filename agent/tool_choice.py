@@ -1,7 +1,7 @@
 """What a model that may call tools says first: which tool it wants, or that it will answer.
 
-A grammar made of the tools' schemas keeps a model to JSON of that form, however small it is. What comes is checked
-all the same.
+Where its chat template has a form for that which is known here, it says so in that form; else in one of ours. A
+grammar made of the tools' schemas keeps a model to it, however small it is. What comes is checked all the same.
 """
 
 import json
@@ -10,15 +10,13 @@ from typing import Any
 
 import msgspec
 
+from agent.worker.grammar import bare
 from skills.tools.tool import Tool
 
-__all__ = ["ANSWER", "WantedCall", "choice_schema", "read_choice"]
+__all__ = ["ANSWER", "WantedCall", "choice_schema", "read_call", "read_choice"]
 
 ANSWER = "answer"
 """Stands for answering in place of a tool's name."""
-
-_LEFT_OUT = {"description", "title", "minLength", "maxLength", "maxItems", "default"}
-"""Of a schema: what a grammar can't hold to, or would become slow by. The tool itself checks it."""
 
 
 class WantedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +46,7 @@ def choice_schema(tools: Sequence[Tool[Any]]) -> str:
     calls = [
         {
             "type": "object",
-            "properties": {"tool": {"const": tool.name}, "arguments": _bare(tool.schema)},
+            "properties": {"tool": {"const": tool.name}, "arguments": bare(tool.schema)},
             "required": ["tool", "arguments"],
             "additionalProperties": False,
         }
@@ -65,12 +63,17 @@ def read_choice(text: str) -> WantedCall | None:
         return None
 
 
-def _bare(schema: Any) -> Any:  # noqa: ANN401  any JSON
-    if isinstance(schema, dict):
-        kept = {
-            key: {name: _bare(each) for name, each in value.items()} if key == "properties" else _bare(value)
-            for key, value in schema.items()
-            if key not in _LEFT_OUT
-        }
-        return {**kept, "additionalProperties": False} if kept.get("type") == "object" else kept
-    return [_bare(each) for each in schema] if isinstance(schema, list) else schema
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    """A call in the Hermes form."""
+
+    name: str
+    arguments: msgspec.Raw
+
+
+def read_call(text: str) -> WantedCall | None:
+    """Read a call in the Hermes form, without the marks around it; `None` where it is none, or was cut off."""
+    try:
+        call = msgspec.json.decode(text.encode("utf-8", "replace"), type=_Call)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return WantedCall(call.name, call.arguments)

@@ -1,5 +1,6 @@
 """A GGUF model of 0.3 MB that llama.cpp really loads and runs: one layer, random weights, a vocabulary of bytes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
@@ -28,6 +29,9 @@ def tiny_gguf(
     template: str | None = TINY_TEMPLATE,
     quantized: bool = False,
     head_size: int | None = None,
+    context: int = TINY_CONTEXT,
+    more_tokens: Mapping[str, int] | None = None,
+    eager: str = "",
 ) -> Path:
     """Write the model.
 
@@ -40,13 +44,18 @@ def tiny_gguf(
         template: Its chat template; `None` leaves it out.
         quantized: Whether the matrices are Q8_0 instead of F32.
         head_size: Of keys and values, stated in the file; `None` leaves it to the width and the number of heads.
+        context: Its window, in tokens.
+        more_tokens: Tokens beside the bytes, by their texts, with their kinds (`gguf.TokenType`).
+        eager: One of these, that it always likes best.
     """
+    tokens = [*_TOKENS, *(more_tokens or {})]
+    kinds = [*_KINDS, *(more_tokens or {}).values()]
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
     if licence is not None:
         writer.add_license(licence)
     writer.add_file_type(7 if quantized else 0)
-    writer.add_context_length(TINY_CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(1)
     writer.add_feed_forward_length(_FEED_FORWARD)
@@ -57,11 +66,11 @@ def tiny_gguf(
     if head_size is not None:
         writer.add_key_length(head_size)
         writer.add_value_length(head_size)
-    writer.add_vocab_size(len(_TOKENS))
+    writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
-    writer.add_token_list(_TOKENS)
-    writer.add_token_scores([0.0] * len(_TOKENS))
-    writer.add_token_types(_KINDS)
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    writer.add_token_types(kinds)
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -71,7 +80,8 @@ def tiny_gguf(
     queries = _HEADS * head_size if head_size is not None else _WIDTH
     half = queries // 2  # two heads of keys and values serve four of queries
     shapes = {
-        "token_embd.weight": (len(_TOKENS), _WIDTH),
+        "token_embd.weight": (len(tokens), _WIDTH),
+        **({"output.weight": (len(tokens), _WIDTH)} if eager else {}),
         "output_norm.weight": (_WIDTH,),
         "blk.0.attn_norm.weight": (_WIDTH,),
         "blk.0.attn_q.weight": (queries, _WIDTH),
@@ -85,6 +95,12 @@ def tiny_gguf(
     }
     for tensor, shape in shapes.items():
         weights = (random.standard_normal(shape) * 0.05).astype(np.float32)
+        if eager and tensor == "token_embd.weight":  # a direction that every token has a little of, and one a lot
+            weights[:, 0] = 0.2
+        if eager and tensor == "output_norm.weight":
+            weights[:] = 1
+        if eager and tensor == "output.weight":
+            weights[tokens.index(eager), 0] = 20
         if quantized and len(shape) == 2:
             packed = gguf.quants.quantize(weights, gguf.GGMLQuantizationType.Q8_0)
             writer.add_tensor(tensor, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)

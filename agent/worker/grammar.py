@@ -1,4 +1,4 @@
-"""Grammars (GBNF) that a reply is held to: that of a JSON schema, and that of tools' calls in a model's own form."""
+"""Grammars (GBNF) that a reply is held to: of a JSON schema, and of calls of tools in a model's own form."""
 
 import json
 from collections.abc import Sequence

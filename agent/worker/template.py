@@ -91,7 +91,8 @@ class ChatTemplate:
         template's text; then only what spells a control token is kept apart from it. So it is with tools: they may
         be a skill's, and are written out by the template in whatever way it likes.
 
-        A model that can do without thinking aloud is asked to where there are tools: a call comes first or not at all.
+        A model that can do without thinking aloud is asked to where there are tools: a call comes first, or not at
+        all.
 
         Raises:
             TemplateFailed: it fails on these messages.
@@ -119,7 +120,9 @@ class ChatTemplate:
             for texts in ([c.text for c in contents], [c.text.strip() for c in contents]):
                 # Whatever the template does to the marks, it must do the same to the texts.
                 filled = "".join(texts[marks[part]] if part in marks else part for part in parts)
-                if filled == self._render([(c.role, text) for c, text in zip(contents, texts, strict=True)], offered):
+                if filled == self._render(
+                    [(c.role, text) for c, text in zip(contents, texts, strict=True)], offered
+                ):
                     return [
                         Piece(texts[marks[part]], contents[marks[part]].position, contents[marks[part]].tokens)
                         if part in marks

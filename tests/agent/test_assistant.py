@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent import assistant as assistant_module
+from agent import draft as draft_module
 from agent.assistant import Assistant, Event, Notice, Saved, Text, TurnEnd, new_sampling
 from agent.errors import ContextOverflow, ModelError, WorkerDied
 from agent.inference import Inference
@@ -243,13 +243,13 @@ def test_a_reply_stopped_before_its_first_word_is_no_part_of_the_next_prompt(
 def test_a_reply_is_kept_while_it_is_written(
     vault: Vault, assistant: Assistant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert assistant_module._CHECKPOINT_EVERY_S == 1.0
-    monkeypatch.setattr(assistant_module, "_CHECKPOINT_EVERY_S", 3600)
+    assert draft_module.CHECKPOINT_EVERY_S == 1.0
+    monkeypatch.setattr(draft_module, "CHECKPOINT_EVERY_S", 3600)
     session = assistant.start_session("Hi")
     turn = assistant.reply(session, "Tell me a story.", sampling=ENDLESS)
     text = next(event.text for event in turn if isinstance(event, Text))
     assert said(vault.conversations, session)[-1] == ("assistant", "", "streaming")
-    monkeypatch.setattr(assistant_module, "_CHECKPOINT_EVERY_S", 0)  # the second is over
+    monkeypatch.setattr(draft_module, "CHECKPOINT_EVERY_S", 0)  # the second is over
     text += next(event.text for event in turn if isinstance(event, Text))
 
     assert said(vault.conversations, session)[-1] == ("assistant", text, "streaming")
