@@ -30,6 +30,7 @@ def tiny_gguf(
     quantized: bool = False,
     head_size: int | None = None,
     context: int = TINY_CONTEXT,
+    tool_template: str | None = None,
     more_tokens: Mapping[str, int] | None = None,
     eager: str = "",
 ) -> Path:
@@ -45,6 +46,7 @@ def tiny_gguf(
         quantized: Whether the matrices are Q8_0 instead of F32.
         head_size: Of keys and values, stated in the file; `None` leaves it to the width and the number of heads.
         context: Its window, in tokens.
+        tool_template: Its chat template for conversations with tools, if it has a separate one.
         more_tokens: Tokens beside the bytes, by their texts, with their kinds (`gguf.TokenType`).
         eager: One of these, that it always likes best.
     """
@@ -74,7 +76,10 @@ def tiny_gguf(
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    if template is not None:
+    if template is not None and tool_template is not None:
+        both = {"default": template, "tool_use": tool_template}
+        writer.add_chat_template([{"name": name, "template": source} for name, source in both.items()])
+    elif template is not None:
         writer.add_chat_template(template)
     random = np.random.default_rng(seed)
     queries = _HEADS * head_size if head_size is not None else _WIDTH
