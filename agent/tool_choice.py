@@ -58,7 +58,7 @@ def choice_schema(tools: Sequence[Tool[Any]]) -> str:
 def read_choice(text: str) -> WantedCall | None:
     """Read a choice; `None` where it is none, or was cut off."""
     try:
-        return msgspec.json.decode(text.encode("utf-8", "replace"), type=WantedCall)
+        return msgspec.json.decode(_data(text), type=WantedCall)
     except (msgspec.MsgspecError, RecursionError):
         return None
 
@@ -73,7 +73,12 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
 def read_call(text: str) -> WantedCall | None:
     """Read a call in the Hermes form, without the marks around it; `None` where it is none, or was cut off."""
     try:
-        call = msgspec.json.decode(text.encode("utf-8", "replace"), type=_Call)
+        call = msgspec.json.decode(_data(text), type=_Call)
     except (msgspec.MsgspecError, RecursionError):
         return None
     return WantedCall(call.name, call.arguments)
+
+
+def _data(text: str) -> bytes:
+    # Within a string of JSON, a line end can only be what sanitizing made of a rarer one.
+    return text.replace("\n", " ").encode("utf-8", "replace")

@@ -14,10 +14,9 @@ CALL_BEGINS, CALL_ENDS = "<tool_call>", "</tool_call>"
 SPACE_BEFORE = " \n"
 """What may stand before a reply, call or text, without being part of it."""
 
-_STRING_CHARACTER = (
-    r"""[^"\\\x00-\x1F\x7F-\x9F\u2028\u2029] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})"""  # as `sanitize` leaves it
-)
-_LEFT_OUT = {"description", "title", "minLength", "maxLength", "maxItems", "default"}
+_STRING_CHARACTER = r"""[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})"""
+_POSITIVE = "[1-9] [0-9]{0,15}"
+_LEFT_OUT = {"description", "title", "maxLength", "maxItems", "default"}
 """Of a schema: what a grammar can't hold to, or would become slow by. The tool itself checks it."""
 
 
@@ -99,10 +98,18 @@ def _rules(schema: Any, name: str) -> str:  # noqa: ANN401  any JSON
     from llama_cpp.llama_grammar import BuiltinRule, SchemaConverter
 
     class Converter(SchemaConverter):  # type: ignore[misc]
-        """llama-cpp-python's, whose replies aren't always JSON, set right.
+        """llama-cpp-python's, whose replies aren't always JSON of that schema, set right.
 
-        Escapes in constants and names stay escapes, and strings hold no raw control characters.
+        Escapes in constants and names stay escapes, strings hold no raw control characters, and whole numbers that
+        begin at 0 or 1 do.
         """
+
+        def visit(self, schema: Any, name: str) -> str:  # noqa: ANN401  any JSON
+            least = schema.get("minimum") if schema.get("type") == "integer" else None
+            if least in (0, 1) and not schema.keys() & {"enum", "const"}:
+                numbers = _POSITIVE if least else f'("0" | {_POSITIVE})'
+                return str(self._add_rule(name or "root", f"{numbers} space"))
+            return str(super().visit(schema, name))
 
         def _add_primitive(self, name: str, rule: object) -> str:
             own = BuiltinRule(_STRING_CHARACTER, []) if name == "char" else rule

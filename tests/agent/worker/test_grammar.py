@@ -16,7 +16,20 @@ from agent.worker.protocol import OfferedTool
 from tests.hermes_model import COLOURS, PICK
 
 NOW = OfferedTool("now", "Tell the time.", {"type": "object", "properties": {}, "required": []})
-GRAMMAR = grammar_of_calls([PICK, NOW])
+READ = OfferedTool(
+    "read",
+    "Read.",
+    {
+        "type": "object",
+        "properties": {
+            "text": {"type": "string", "minLength": 1},
+            "line": {"type": "integer", "minimum": 1},
+            "more": {"type": "integer", "minimum": 0, "default": 0},
+        },
+        "required": ["text", "line"],
+    },
+)
+GRAMMAR = grammar_of_calls([PICK, NOW, READ])
 FIRST_BYTE, END = 3, 2  # of the tiny model's tokens
 
 
@@ -49,6 +62,8 @@ def call(name: str, **arguments: object) -> str:
         call("now"),
         "\n" + call("now"),
         *(call("pick", colour=colour, how_often=3) for colour in COLOURS),
+        call("read", text="é \u202f’\n", line=10),
+        call("read", text=" ", line=1, more=0),
         "Hello. é 🌈",
         "",
         "<tool",
@@ -76,6 +91,10 @@ def test_a_call_that_fits_and_any_other_text_may_be_said(spaced_engine: Engine, 
         call("pick", colour="mauve", how_often=3),
         call("pick", colour="red", how_often="3"),
         call("pick", colour="red", how_often=3, more=1),
+        call("read", text="", line=1),
+        call("read", text="a", line=0),
+        call("read", text="a", line=-1),
+        call("read", text="a", line=1, more=-1),
         call("now") + call("now"),
         call("now") + "\nDone.",
         call("now").removesuffix("</tool_call>"),
