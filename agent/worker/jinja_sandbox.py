@@ -19,7 +19,7 @@ _LARGEST_STEP = 1_000_000
 _LARGEST_POWER = 64
 
 
-def environment() -> jinja2.Environment:
+def environment() -> jinja2.sandbox.SandboxedEnvironment:
     """A sandbox with what Hugging Face's templates expect to find (transformers, chat_template_utils)."""
     sandbox = _Sandbox(
         trim_blocks=True,

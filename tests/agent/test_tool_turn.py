@@ -17,7 +17,7 @@ from agent.tool_use import ToolUse
 from agent.worker.protocol import ToolForm
 from skills.permissions.events import Finished, Started
 from skills.tools.tool import Running, Tool
-from tests.agent.talk import GREEDY, LONG, wait_until, worker
+from tests.agent.talk import GREEDY, LONG, wait_until, when, worker
 from tests.agent.ticking import TICK, eager_gguf, tick_tool
 from tests.fixtures.models import PASSPHRASE
 from tests.skills.permissions.conftest import Session as Permitted
@@ -155,8 +155,7 @@ def test_a_stop_while_a_tool_runs_ends_the_tool_and_the_turn(vault: Vault, eager
         return "stopped early"
 
     turns = Turns(vault, eager, tick_tool(work))
-    stopper = threading.Thread(target=lambda: (running_now.wait(60), turns.assistant.cancel()))
-    stopper.start()
+    stopper = when(running_now.is_set, turns.assistant.cancel)
     events = turns.say()
     stopper.join()
 
@@ -304,7 +303,11 @@ def test_a_pause_in_the_middle_ends_the_turn_and_loses_nothing(vault: Vault, eag
 def test_a_vault_that_is_locked_in_the_middle_ends_the_turn_and_loses_nothing(
     vault: Vault, eager: Inference
 ) -> None:
-    turns = Turns(vault, eager, tick_tool(lambda _running: vault.close() or "locked now"))
+    def lock(_running: Running) -> str:
+        vault.close()
+        return "locked now"
+
+    turns = Turns(vault, eager, tick_tool(lock))
     with pytest.raises(VaultError):
         turns.say("Hi")
     with Vault.open_with_passphrase(vault.home, PASSPHRASE) as again:
@@ -320,8 +323,12 @@ def test_a_conversation_deleted_while_its_tool_runs_is_an_error_and_not_back(
     vault: Vault, eager: Inference
 ) -> None:
     turns = Turns(vault, eager)
-    delete = tick_tool(lambda _running: str(vault.conversations.delete(turns.session.id)))
-    turns.use = ToolUse(Permitted(vault, [delete], []).broker)
+
+    def delete(_running: Running) -> str:
+        vault.conversations.delete(turns.session.id)
+        return "deleted"
+
+    turns.use = ToolUse(Permitted(vault, [tick_tool(delete)], []).broker)
     with pytest.raises(VaultError, match="deleted while its reply was being written"):
         turns.say("Hi")
 

@@ -22,10 +22,12 @@ from tests.agent.ticking import tick_tool
 from tests.skills.permissions.conftest import Session
 from vault.messages import Attachment, Message, MessageId, SessionId
 from vault.sanitize import sanitize
+from vault.skill_store import SkillRecord
 from vault.store import Vault
 
 Begin = Callable[..., Session]
 STOP = threading.Event()
+IMPORTED = SkillRecord("tidy-up", "0" * 64, "a folder", 0, enabled=True)
 
 
 @pytest.fixture
@@ -165,7 +167,7 @@ def test_the_person_is_told_which_skill_wants_it(begin: Begin) -> None:
     begun = begin(asking())
     begun.person.answers = [Answer.ONCE]
     file = SkillFile("tidy-up", "Tidies up.", "Do it.", 5)
-    skill = Skill(None, file, {})  # type: ignore[arg-type]  the record of its import says nothing here
+    skill = Skill(IMPORTED, file, {})
     result = ToolUse(begun.broker, skill).steps().take(wanted("tick"), STOP)
 
     assert result.text == "secret"
@@ -174,7 +176,7 @@ def test_the_person_is_told_which_skill_wants_it(begin: Begin) -> None:
 
 def test_a_skills_instructions_are_sanitized_bounded_and_behind_what_the_person_said(begin: Begin) -> None:
     file = SkillFile("tidy-up", "Tidies up.", "\n\x1b[2JDo it.\u202e " + "x" * 30_000, 5)
-    use = ToolUse(begin().broker, Skill(None, file, {}))  # type: ignore[arg-type]
+    use = ToolUse(begin().broker, Skill(IMPORTED, file, {}))
     text = use.system("Be brief.")
 
     assert text.startswith(

@@ -22,6 +22,7 @@ from agent.worker.protocol import (
     Overflow,
     Reply,
 )
+from agent.worker.sampling import free_of_grammar
 from tests.agent.talk import GREEDY, QUESTION, counting
 from tests.agent.worker.conftest import open_engine
 from tests.hermes_model import HERMES, PICK, hermes_gguf
@@ -278,8 +279,12 @@ def test_a_tool_adds_no_control_token_to_the_prompt(tmp_path: Path, own: bool) -
 
 def test_only_what_begins_as_a_call_is_held_to_a_grammar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[object] = []
-    real = engine_module.free_of_grammar
-    monkeypatch.setattr(engine_module, "free_of_grammar", lambda chain: (freed.append(chain), real(chain)))
+
+    def free(chain: object) -> None:
+        freed.append(chain)
+        free_of_grammar(chain)
+
+    monkeypatch.setattr(engine_module, "free_of_grammar", free)
 
     def ask(name: str, *, eager: bool) -> list[Reply]:
         engine = open_engine(hermes_gguf(tmp_path / name, eager=eager))
