@@ -94,6 +94,7 @@ class Steps:
         self._clock = clock
         self._until = clock() + _MOST_SECONDS
         self._seen: dict[tuple[str, str], int] = {}
+        self._malformed = 0
         self.taken = 0
         self._over = ""
 
@@ -121,6 +122,8 @@ class Steps:
         """
         self.taken += 1
         if not wanted.tool:
+            self._malformed += 1
+            self._over = "" if self._malformed == 1 else "no call came out whole, again and again"
             return Attachment(f"{RESULT}none", "That called no tool as it has to be called.")
         arguments = _canonical(bytes(wanted.arguments))
         key = wanted.tool, arguments

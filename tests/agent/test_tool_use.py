@@ -101,6 +101,14 @@ def test_a_second_identical_call_alone_ends_nothing(begin: Begin) -> None:
     assert steps.over == ""
 
 
+def test_calls_that_come_out_broken_twice_end_it(begin: Begin) -> None:
+    steps = ToolUse(begin().broker).steps()
+    steps.take(wanted(""), STOP)
+    assert steps.over == ""
+    steps.take(wanted(""), STOP)
+    assert steps.over == "no call came out whole, again and again"
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
