@@ -9,6 +9,7 @@ import pytest
 
 from agent.models.gguf import read_header
 from agent.worker import engine as engine_module
+from agent.worker import run as run_module
 from agent.worker.binding import llama
 from agent.worker.engine import Engine
 from agent.worker.protocol import (
@@ -284,7 +285,7 @@ def test_only_what_begins_as_a_call_is_held_to_a_grammar(tmp_path: Path, monkeyp
         freed.append(chain)
         free_of_grammar(chain)
 
-    monkeypatch.setattr(engine_module, "free_of_grammar", free)
+    monkeypatch.setattr(run_module, "free_of_grammar", free)
 
     def ask(name: str, *, eager: bool) -> list[Reply]:
         engine = open_engine(hermes_gguf(tmp_path / name, eager=eager))
