@@ -1,7 +1,7 @@
 """The intent router on CLINC150: what it gets right, what it refuses, and how long one decision takes.
 
-The head and its limit are made of the training texts alone: the limit is measured on quarters of them that were held
-out. The validation texts are looked at once, at the end. CLINC150 (Larson et al. 2019) lies in `../shared/data`.
+The head and its limit are made of the training texts alone: the limit is measured on quarters of them that were
+held out. The validation texts are looked at once, at the end. CLINC150 (Larson et al. 2019) lies in `../shared/data`.
 """
 
 import statistics
@@ -95,7 +95,14 @@ def _clinc(bench: Bench, embedder: Embedder, router: Router, data: Clinc) -> Non
     bench.figure("falsely_rejected", "in scope: none of these", refused, "", ("<=", _MOST_REFUSED))
     bench.figure("accuracy_kept", "in scope, where an intent is named: it is right", statistics.mean(kept))
     bench.figure("accuracy_all", "in scope: named and right, of all", sum(kept) / len(right))
-    _peer(bench, embedder, router, inside, [text for text, _ in data.out_of_scope_validation], 1 - statistics.mean(right))
+    _peer(
+        bench,
+        embedder,
+        router,
+        inside,
+        [text for text, _ in data.out_of_scope_validation],
+        1 - statistics.mean(right),
+    )
 
 
 def _peer(

@@ -1,1 +1,1 @@
-"""The skills that come with the assistant: a folder with a `SKILL.md` for each, and beside it the package that works."""
+"""The skills that come with the assistant: a folder with a `SKILL.md` for each, and a package that does its work."""

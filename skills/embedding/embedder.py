@@ -94,9 +94,7 @@ class Embedder:
             raise self._nonsense()
         return [reply.vectors[start : start + _ROW] for start in range(0, len(reply.vectors), _ROW)]
 
-    def learn(
-        self, subjects: Sequence[Subject], outside: Sequence[str] = (), report: Report | None = None
-    ) -> Head:
+    def learn(self, subjects: Sequence[Subject], outside: Sequence[str] = (), report: Report | None = None) -> Head:
         """Learn to tell subjects apart, from examples, or where a subject has fewer than 8, from descriptions too.
 
         Args:
@@ -249,7 +247,9 @@ def _failure(failed: Failed) -> EmbedderError:
                 hint="It isn't run without; chatting works as before. See SECURITY.md.",
             )
         case "memory":
-            return EmbedderError(f"There isn't enough memory for the embedder: {said}.", hint="Give it fewer texts.")
+            return EmbedderError(
+                f"There isn't enough memory for the embedder: {said}.", hint="Give it fewer texts."
+            )
         case "internal":
             return EmbedderError(f"The embedder failed: {said}.")
 
@@ -257,7 +257,9 @@ def _failure(failed: Failed) -> EmbedderError:
 def _about(verdict: Verdict, head: Head) -> bool:
     """Whether a verdict is one of this head's."""
     places = [place for place, _ in verdict.ranked]
-    return bool(places) and verdict.label in (None, places[0]) and 0 <= min(places) <= max(places) < len(head.labels)
+    return (
+        bool(places) and verdict.label in (None, places[0]) and 0 <= min(places) <= max(places) < len(head.labels)
+    )
 
 
 def _sendable(text: str) -> str:

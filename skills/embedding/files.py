@@ -1,4 +1,4 @@
-"""Where the embedder's files lie, and their descriptors, opened for the child that verifies what it reads of them."""
+"""Where the embedder's files lie, and their descriptors, for the child that verifies what it reads of them."""
 
 import os
 import stat

@@ -24,6 +24,7 @@ _VERSION = 1
 _FLOAT = 4
 _ROW = DIMENSION * _FLOAT
 _OFF_BY = 1e-3
+_COLDEST = 1e-3
 
 _RELEARN = "Learn it again from its examples."
 
@@ -31,9 +32,9 @@ _RELEARN = "Learn it again from its examples."
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A linear head over the embedder's vectors, with what it takes to say "none of these".
 
-    A text's vector x, of length 1, gives the logits `weights @ x + bias` and, divided by the temperature, a softmax.
-    The label is that of the greatest, unless x is farther from the label's centre than `least` (a cosine), or nearer
-    to a text that is known to lie outside.
+    A text's vector x, of length 1, gives the logits `weights @ x + bias` and, divided by the temperature, a
+    softmax. The label is that of the greatest, unless x is farther from the label's centre than its `least` (a
+    cosine), or nearer to a text that is known to lie outside.
 
     Attributes:
         labels: Of the subjects, each another.
@@ -41,8 +42,8 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bias: float32, `(len(labels),)`.
         centres: float32, `(len(labels), DIMENSION)`; the direction in which each subject's texts lie, of length 1.
         outside: float32, `(n, DIMENSION)`; vectors of texts that belong to none, of length 1.
+        least: float32, `(len(labels),)`; the least cosine with each centre, between -1 and 1.
         temperature: Above 0; makes of the softmax a probability that can be believed.
-        least: The least cosine with the centre, between -1 and 1.
         trained: Whether the weights were fitted to examples; else they are the centres.
         embedder: The SHA-256 of the weights of the embedder that it was made with.
         version: Of this form.
@@ -53,8 +54,8 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bias: bytes
     centres: bytes
     outside: bytes
+    least: bytes
     temperature: float
-    least: float
     trained: bool
     embedder: str = WEIGHTS.sha256
     version: int = _VERSION
@@ -116,11 +117,14 @@ def _wrong(head: Head) -> Iterator[str]:
         yield "a label is there twice"
     if any(not 0 < len(label) <= _LONGEST_LABEL or sanitize_line(label) != label for label in head.labels):
         yield "a label is empty, too long, or holds control characters"
-    sizes = (len(head.weights), len(head.bias), len(head.centres), len(head.outside))
-    if sizes != (count * _ROW, count * _FLOAT, count * _ROW, outside * _ROW):
+    sizes = (*map(len, (head.weights, head.centres, head.bias, head.least)), len(head.outside))
+    if sizes != (count * _ROW, count * _ROW, count * _FLOAT, count * _FLOAT, outside * _ROW):
         yield "its parts don't fit each other"
-    if not (math.isfinite(head.temperature) and head.temperature > 0 and -1 <= head.least <= 1):
-        yield "its temperature or its limit is out of range"
+        return
+    if not math.isfinite(head.temperature) or head.temperature < _COLDEST:
+        yield "its temperature is out of range"
+    if not all(-1 <= least <= 1 for least in _floats(head.least)):
+        yield "a limit in it is out of range"
     if not all(map(math.isfinite, [*_floats(head.weights), *_floats(head.bias)])):
         yield "a number in it isn't finite"
     if not all(abs(length - 1) < _OFF_BY for part in (head.centres, head.outside) for length in _lengths(part)):

@@ -19,8 +19,8 @@ __all__ = ["EmbedderProcess", "Retired"]
 
 _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
-    # One thread a product: texts are short, and OpenBLAS's threads, which spin, lose more beside other busy programs
-    # than they gain. (Half a second for what takes one 57 milliseconds, on two busy cores.)
+    # One thread a product: texts are short, and OpenBLAS's threads spin. On two busy cores, two of them took half a
+    # second for what takes one 57 milliseconds.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
