@@ -1,7 +1,8 @@
 """The intent router on CLINC150: what it gets right, what it refuses, and how long one decision takes.
 
 The head and its limit are made of the training texts alone: the limit is measured on quarters of them that were
-held out. The validation texts are looked at once, at the end. CLINC150 (Larson et al. 2019) lies in `../shared/data`.
+held out. The validation texts are looked at once, at the end. The data lie in `../shared/data`: CLINC150, from
+Larson et al. 2019, "An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction".
 """
 
 import statistics

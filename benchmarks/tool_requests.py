@@ -101,7 +101,7 @@ REQUESTS = {
 
 OTHERS = (
     "sing me a song", "who painted the mona lisa", "i'm bored", "what's a good name for a boat",
-    "reserve a table for two tonight", "turn up the heating", "how far away is the moon", 
+    "reserve a table for two tonight", "turn up the heating", "how far away is the moon",
     "who is the prime minister",
     "make me laugh", "do you have feelings", "what should i wear to a wedding", "order more coffee beans",
     "call a taxi", "is it sunny in madrid", "how do i get rid of ants", "translate thank you into japanese",

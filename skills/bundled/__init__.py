@@ -1,1 +1,1 @@
-"""The skills that come with the assistant: a folder with a `SKILL.md` for each, and a package that does its work."""
+"""The skills that come with the assistant: for each a folder with its `SKILL.md`, and a package that works."""

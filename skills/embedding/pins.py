@@ -1,8 +1,8 @@
 """The embedder's files, by their digests: all-MiniLM-L6-v2 of sentence-transformers (Apache-2.0).
 
 The package that carries them is of an unknown packager. So none of its code is ever imported, and its files are
-used only if they are these: the weights are byte for byte those that sentence-transformers publishes, the vocabulary is
-that of Google's uncased BERT.
+used only if they are these: the weights are byte for byte those that sentence-transformers publishes, the
+vocabulary is that of Google's uncased BERT.
 """
 
 from typing import NamedTuple

@@ -18,6 +18,8 @@ __all__ = ["Bert"]
 _HEADS = 12
 _EPSILON = np.float32(1e-12)
 _BATCH_TOKENS = 1024
+_PANEL, _PANEL_OF_MANY, _MANY = 64, 32, 1024
+"""Columns of a panel, and where a layer has more inputs than the last."""
 
 Array = npt.NDArray[np.float32]
 
@@ -34,12 +36,20 @@ class _Norm(NamedTuple):
 
 
 class _Dense(NamedTuple):
-    weight: Array
+    """A linear layer, its weight cut into panels of columns: `(panels, inputs, outputs / panels)`.
+
+    For the few rows of one text OpenBLAS copies a large matrix before it multiplies, but not a small one: with
+    panels the multiplications of a text of 11 tokens take 3.0 ms instead of 7.6 (AVX-512, one thread), and those of
+    a batch of 1,024 tokens 250 ms instead of 220.
+    """
+
+    panels: Array
     bias: Array
 
     def __call__(self, x: Array) -> Array:
         # As one matrix: numpy would multiply the texts of a batch one after another.
-        flat = x.reshape(-1, x.shape[-1]) @ self.weight
+        rows = x.reshape(-1, x.shape[-1])
+        flat = (rows @ self.panels).transpose(1, 0, 2).reshape(len(rows), -1)
         flat += self.bias
         return flat.reshape(*x.shape[:-1], -1)
 
@@ -148,14 +158,14 @@ def _gelu(x: Array) -> Array:
 
 
 def _layer(tensors: dict[str, Array], name: str) -> _Layer:
-    own = [_dense(tensors, f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
-    size = np.float32(1 / math.sqrt(own[0].bias.shape[0] // _HEADS))
-    own[0] = _Dense(own[0].weight * size, own[0].bias * size)
+    own = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
+    weight, bias = (np.concatenate([tensors[f"{part}.{what}"] for part in own]) for what in ("weight", "bias"))
+    width = len(bias) // 3
+    size = np.float32(1 / math.sqrt(width // _HEADS))
+    weight[:width] *= size
+    bias[:width] *= size
     return _Layer(
-        attend=_Dense(
-            np.ascontiguousarray(np.concatenate([part.weight for part in own], axis=1)),
-            np.concatenate([part.bias for part in own]),
-        ),
+        attend=_paneled(weight, bias),
         merge=_dense(tensors, f"{name}.attention.output.dense"),
         after_attention=_norm(tensors, f"{name}.attention.output.LayerNorm"),
         widen=_dense(tensors, f"{name}.intermediate.dense"),
@@ -165,7 +175,15 @@ def _layer(tensors: dict[str, Array], name: str) -> _Layer:
 
 
 def _dense(tensors: dict[str, Array], name: str) -> _Dense:
-    return _Dense(tensors[f"{name}.weight"].T.copy(), tensors[f"{name}.bias"].copy())
+    return _paneled(tensors[f"{name}.weight"], tensors[f"{name}.bias"].copy())
+
+
+def _paneled(weight: Array, bias: Array) -> _Dense:
+    """A layer of a weight of `(outputs, inputs)`."""
+    outputs, inputs = weight.shape
+    width = _PANEL if inputs <= _MANY else _PANEL_OF_MANY
+    panels = weight.reshape(outputs // width if outputs % width == 0 else 1, -1, inputs)
+    return _Dense(np.ascontiguousarray(panels.swapaxes(1, 2)), bias)
 
 
 def _norm(tensors: dict[str, Array], name: str) -> _Norm:
