@@ -30,7 +30,8 @@ def one_by_one(work: Callable[[int], None], numbers: range) -> None:
 def unit(*numbers: float) -> Array:
     vector = np.zeros(DIMENSION, np.float32)
     vector[: len(numbers)] = numbers
-    return vector / np.linalg.norm(vector).astype(np.float32)
+    vector /= np.linalg.norm(vector)
+    return vector
 
 
 def around(centre: Array, count: int, spread: float, seed: int) -> Array:

@@ -70,7 +70,7 @@ def test_the_same_examples_give_the_same_weights() -> None:
 
 
 def test_examples_that_contradict_each_other_end_too() -> None:
-    vectors = np.ones((8, 16), np.float32) / 4
+    vectors = np.full((8, 16), 0.25, np.float32)
     linear = fit(vectors, np.arange(8) % 2, 2)
     assert np.isfinite(linear.weights).all()
     assert np.ptp(linear.logits(vectors)) < 1e-3

@@ -46,7 +46,7 @@ def test_it_sees_nothing_of_the_environment(installed: Located, monkeypatch: pyt
         embedder.start()
         environment = Path(f"/proc/{pid_of(embedder)}/environ").read_text()
     names = {entry.split("=")[0] for entry in environment.split("\0")}
-    assert names == {"LC_ALL", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", ""}
+    assert names == {"LC_ALL", "GLIBC_TUNABLES", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", ""}
 
 
 def test_it_holds_its_pipes_and_nothing_else_once_it_is_loaded(installed: Located, tmp_path: Path) -> None:
