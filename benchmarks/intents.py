@@ -26,7 +26,7 @@ from skills.errors import EmbedderMissing
 __all__ = ["main"]
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "intents" / "clinc150.json"
-_QUICK_EXAMPLES, _QUICK_EVERY = 60, 5
+_QUICK_EXAMPLES, _QUICK_EVERY = 75, 3
 _MOST_REFUSED = 0.05
 
 

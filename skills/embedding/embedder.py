@@ -26,6 +26,7 @@ from skills.embedding.protocol import (
     Subject,
 )
 from skills.errors import EmbedderDied, EmbedderError, EmbedderRefused
+from vault.errors import FrameError
 from vault.sanitize import sanitize_line
 
 __all__ = ["LEAST_TO_TRAIN", "Embedder", "Report"]
@@ -35,7 +36,7 @@ LEAST_TO_TRAIN = 8
 weights were right for 92.1 % with 8 of each and means for 90.3 %; with 2 of each there was no difference."""
 
 Report = Callable[[int, int], None]
-"""Told how many texts are done, and of how many."""
+"""Told how many texts are done, and of how many. What it raises ends the work, and the process."""
 
 _IDLE_S = 300.0
 _ROW = 4 * DIMENSION
@@ -175,6 +176,10 @@ class Embedder:
                 try:
                     process.send(make(number))
                     reply = _reply(process, number, report)
+                except FrameError:
+                    raise EmbedderError(
+                        "So much text can't be taken at once.", hint="Give it fewer texts."
+                    ) from None
                 except Retired:  # just now; the question wasn't heard
                     if last:
                         break

@@ -117,6 +117,19 @@ def test_too_many_texts_are_refused_before_anything_starts(untouched: Embedder) 
         untouched.embed(["x"] * (MOST_TEXTS + 1))
 
 
+def test_more_text_than_one_message_holds_is_refused_and_it_runs_on(
+    shared: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shared.embed(["hello"])
+    running = shared.process_id
+    with monkeypatch.context() as patch:
+        patch.setattr("vault.frames.MAX_FRAME", 1000)
+        with pytest.raises(EmbedderError, match="So much text"):
+            shared.embed(["x" * 2000])
+    assert shared.embed(["hello"]) == before
+    assert shared.process_id == running
+
+
 @pytest.mark.parametrize("label", ["weather", "", "x" * 129, "\x1b]0;title\x07"])
 def test_a_label_that_is_there_twice_or_cannot_be_shown_is_refused(shared: Embedder, label: str) -> None:
     with pytest.raises(HeadRefused):

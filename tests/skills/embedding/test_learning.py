@@ -28,7 +28,7 @@ def one_by_one(work: Callable[[int], None], numbers: range) -> None:
 
 
 def unit(*numbers: float) -> Array:
-    vector = np.zeros(DIMENSION, np.float32)
+    vector: Array = np.zeros(DIMENSION, np.float32)
     vector[: len(numbers)] = numbers
     vector /= np.linalg.norm(vector)
     return vector
@@ -36,7 +36,8 @@ def unit(*numbers: float) -> Array:
 
 def around(centre: Array, count: int, spread: float, seed: int) -> Array:
     vectors = centre + spread * np.random.default_rng(seed).normal(size=(count, DIMENSION)) / math.sqrt(DIMENSION)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    units: Array = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return units
 
 
 def limits(head: Head) -> tuple[float, ...]:

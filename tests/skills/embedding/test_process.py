@@ -17,11 +17,12 @@ import pytest
 from skills.embedding.embedder import Embedder
 from skills.embedding.files import Located
 from skills.embedding.head import Verdict
-from skills.embedding.protocol import Decided, Embedded, Failed, Progress, Ready, Subject
+from skills.embedding.protocol import Decided, Embedded, Failed, Progress, Ready, Setup, Subject
 from skills.errors import EmbedderDied, EmbedderError, EmbedderRefused
 from tests.agent.talk import wait_until
 from tests.fixtures.processes import ends, run_function, start_function, without_seccomp
 from tests.skills.embedding.heads import head_of
+from vault.frames import FrameReader
 
 
 def pid_of(embedder: Embedder) -> int:
@@ -62,6 +63,59 @@ def test_it_has_no_torch_no_vault_and_no_language_model(shared: Embedder) -> Non
     maps = Path(f"/proc/{pid_of(shared)}/maps").read_text()
     assert "numpy" in maps
     assert not any(name in maps for name in ("torch", "sqlcipher", "llama"))
+
+
+def test_before_it_has_read_a_byte_of_its_files_it_can_reach_nothing_else() -> None:
+    run_function(look_around)
+
+
+def look_around() -> None:
+    """Run by the test above in a process of its own, which becomes an embedder that looks around once it is one."""
+    import ctypes
+    import socket
+
+    from skills.embedding.worker import __main__ as worker
+    from skills.embedding.worker.weights import Unreadable
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getppid()
+    attempts: dict[str, Callable[[], object]] = {
+        "read a file": lambda: os.open("/etc/passwd", os.O_RDONLY),
+        "write a file": lambda: os.open("/tmp/kept", os.O_WRONLY | os.O_CREAT),
+        "list a folder": lambda: os.listdir("/"),
+        "look at a file": lambda: os.stat("/etc/passwd"),
+        "see processes": lambda: os.open(f"/proc/{parent}/mem", os.O_RDONLY),
+        "make a socket": lambda: socket.socket(socket.AF_INET),
+        "make a datagram socket": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
+        "make a Unix socket": lambda: socket.socket(socket.AF_UNIX),
+        "speak with the kernel": lambda: socket.socket(16, socket.SOCK_RAW),
+        "fork": os.fork,
+        "start a program": lambda: os.execv("/bin/true", ["true"]),
+        "signal": lambda: os.kill(parent, 0),
+    }
+    numbers = {"ptrace": 101, "keyctl": 250, "io_uring_setup": 425, "unshare": 272, "bpf": 321, "userfaultfd": 323}
+    if os.uname().machine != "x86_64":
+        numbers = {}
+
+    class Curious:
+        def __init__(self, *_: object) -> None:
+            done = []
+            for what, attempt in attempts.items():
+                with contextlib.suppress(PermissionError):
+                    attempt()
+                    done.append(what)
+            done += [name for name, number in numbers.items() if libc.syscall(number, 0, 0, 0, 0) >= 0]
+            raise Unreadable(f"tried {len(attempts)}, could {done}")
+
+    worker.Service = Curious  # type: ignore[misc, assignment]
+    requests, asking = os.pipe()
+    hearing, replies = os.pipe()
+    os.write(asking, frame(Setup(0, 0, threads=1, idle_s=1.0)))
+    os.dup2(requests, 0)
+    os.dup2(replies, 1)
+    worker.main()
+    said = FrameReader(hearing, Failed).read()
+    assert said == Failed(0, "files", f"tried {len(attempts)}, could []"), said
 
 
 def embed_unconfined(*located: str) -> None:
