@@ -17,7 +17,7 @@ __all__ = ["Bert"]
 
 _HEADS = 12
 _EPSILON = np.float32(1e-12)
-_BATCH_TOKENS = 1024
+_BATCH_TOKENS = 256
 _PANEL, _PANEL_OF_MANY, _MANY = 64, 32, 1024
 """Columns of a panel, and where a layer has more inputs than the last."""
 

@@ -63,7 +63,7 @@ def test_a_vocabulary_without_its_control_tokens_is_refused() -> None:
         WordPiece(b"a\nb\n")
 
 
-@given(st.text(max_size=400))
+@given(st.text(max_size=300))
 @settings(deadline=None)
 def test_any_text_is_spelled_within_the_limit_and_holds_no_control_token(text: str) -> None:
     ids = WORDS.encode(text)
