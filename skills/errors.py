@@ -9,6 +9,11 @@ ClawError (vault.errors)
     ├── CapabilityRefused     a capability that isn't for this call, is used up or too old
     ├── ExampleRefused        exit 2: something that is no example to train on
     ├── ExamplesOff           exit 4: keeping results as examples isn't enabled
+    ├── EmbedderError         texts can't be compared
+    │   ├── EmbedderMissing   the package with the embedder's files isn't installed
+    │   ├── EmbedderRefused   exit 6: its files aren't those that they should be
+    │   └── EmbedderDied      its process ended in the middle of its work
+    ├── HeadRefused           exit 6: what was learned of examples can't be used
     └── SandboxError          something could not be run behind walls
         ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
         └── JobRefused        exit 2: the job can't be run as it is described
@@ -18,8 +23,13 @@ from vault.errors import ClawError
 
 __all__ = [
     "CapabilityRefused",
+    "EmbedderDied",
+    "EmbedderError",
+    "EmbedderMissing",
+    "EmbedderRefused",
     "ExampleRefused",
     "ExamplesOff",
+    "HeadRefused",
     "JobRefused",
     "NoSandbox",
     "NotPermitted",
@@ -71,6 +81,30 @@ class ExamplesOff(SkillError):
     """Keeping results as examples isn't enabled."""
 
     exit_code = 4
+
+
+class EmbedderError(SkillError):
+    """Texts can't be compared: the embedder doesn't work here, or was asked for too much."""
+
+
+class EmbedderMissing(EmbedderError):
+    """The package that carries the embedder's files isn't installed, or lacks one."""
+
+
+class EmbedderRefused(EmbedderError):
+    """The embedder's files aren't those that they should be."""
+
+    exit_code = 6
+
+
+class EmbedderDied(EmbedderError):
+    """The embedder's process ended in the middle of its work."""
+
+
+class HeadRefused(SkillError):
+    """What was learned of examples is damaged, too large, or another embedder's."""
+
+    exit_code = 6
 
 
 class SandboxError(SkillError):

@@ -38,6 +38,7 @@ ALLOWED = {
     "agent/worker_process.py": {"subprocess": "starts the worker, which confines itself"},
     "cli/config.py": {"subprocess": "starts the person's editor"},
     "cli/main.py": {"getattr by a computed name, sys handed on": "looks at the three standard streams"},
+    "skills/embedding/process.py": {"subprocess": "starts the embedder, which confines itself"},
     "skills/sandbox/__init__.py": {"getattr by a computed name": LAZY},
     "skills/sandbox/alone.py": {
         "ctypes": "drops root's rights",
