@@ -277,9 +277,10 @@ class Assistant:
         self, system_prompt: str, question: Message, sampling: Sampling, tools: ToolUse
     ) -> Generator[Delta | Evaluated | Finished | Notice]:
         """Let the model call tools, one at a time, and keep what came of each; then let it answer."""
-        steps, system_prompt = tools.steps(), tools.system(system_prompt)
+        steps = tools.steps()
         while not steps.over:
-            choosing = self._generate(system_prompt, question, sampling, tools.schema, tools.question)
+            system = tools.system(system_prompt)  # a step may have taken up a skill
+            choosing = self._generate(system, question, sampling, tools.schema, tools.question)
             said = yield from self._choice(choosing)
             if said is None:
                 return
@@ -291,7 +292,7 @@ class Assistant:
             question = msgspec.structs.replace(question, attachments=(*kept, result))
         if steps.over:
             yield Notice(f"No more tools are used for this reply: {steps.over}.")
-        yield from self._generate(system_prompt, question, sampling, None)
+        yield from self._generate(tools.system(system_prompt), question, sampling, None)
 
     @staticmethod
     def _choice(

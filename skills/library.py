@@ -138,6 +138,15 @@ class Library:
             )
         return Skill(record, candidate.skill, candidate.files)
 
+    def offered(self) -> list[tuple[str, str]]:
+        """The name and the description of every skill that is enabled and whose `SKILL.md` can be read."""
+        found = []
+        for record in self.all():
+            candidate = self.candidate(record.name) if record.enabled else None
+            if candidate and candidate.skill:
+                found.append((record.name, candidate.skill.description))
+        return found
+
     def _log(self, connection: Connection, what: str, digest: str) -> None:
         self._vault.log.record(connection, _entry(f"{what} ({digest[:_SHOWN_OF_DIGEST]})", digest))
 

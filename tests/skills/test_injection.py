@@ -20,6 +20,7 @@ from skills.permissions.approval import Answer
 from skills.permissions.broker import Outcome
 from skills.permissions.policy import Decision
 from skills.sandbox.tiers import best
+from skills.tools.activation import Activation
 from skills.tools.arithmetic import arithmetic_tool
 from skills.tools.clock import clock_tool
 from skills.tools.edits import edit_tools
@@ -103,7 +104,7 @@ class World:
             *edit_tools(lambda: [self.notes]),
             *note_tools(NoteStore(vault.database)),
             python_tool(best),
-            script_tool(Skill(record, candidate.skill, candidate.files), best),
+            script_tool(Activation([], Library(vault).use, Skill(record, candidate.skill, candidate.files)), best),
             fetch_tool(self._door),
         ]
         self.session = Session(vault, tools, [])
