@@ -21,6 +21,7 @@ class Kind(StrEnum):
     ATTACHMENTS = "attached files"
     MODELS = "models"
     SKILLS = "skills"
+    SKILL_RUNS = "unfinished runs of skills"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -124,6 +125,23 @@ TABLES: dict[str, Table] = {
         erased_with="skills",
         merges=False,
         since=5,
+    ),
+    "skill_runs": Table(
+        Kind.SKILL_RUNS,
+        ("id",),
+        _all(_MEDIUM, "id skill started_ms updated_ms"),
+        travels=Travels.NOWHERE,
+        merges=False,
+        since=6,
+    ),
+    "skill_run_answers": Table(
+        Kind.SKILL_RUNS,
+        ("run", "request"),
+        {**_all(_MEDIUM, "run request"), "answer": _SENSITIVE},
+        travels=Travels.NOWHERE,
+        erased_with="skill_runs",
+        merges=False,
+        since=6,
     ),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2
