@@ -1,9 +1,10 @@
 """The words of a text that carry its meaning, as far as that can be told without knowing the language well."""
 
 import re
+from collections import Counter
 from collections.abc import Collection
 
-__all__ = ["babbles", "borne_out", "content_words", "numbers_agree", "sentences", "shortened", "stem"]
+__all__ = ["babbles", "borne_out", "content_words", "numbers_agree", "sentences", "shortened", "spelled", "stem"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
@@ -44,6 +45,15 @@ def content_words(text: str) -> list[str]:
     """The stems of a text's words, without those that say nothing by themselves, in their order."""
     words = (word.lower().replace("’", "'") for word in _WORD.findall(text))
     return [stem(word) for word in words if word not in _STOP and (len(word) > 1 or word.isdigit())]
+
+
+def spelled(stems: Collection[str], text: str) -> list[str]:
+    """Stems as the words that a text has of them most often, in small letters."""
+    forms: dict[str, Counter[str]] = {}
+    for word in _WORD.findall(text):
+        if (found := stem(word)) in stems:
+            forms.setdefault(found, Counter())[word.lower()] += 1
+    return [forms[one].most_common(1)[0][0] if one in forms else one for one in stems]
 
 
 def borne_out(text: str, source: Collection[str], *, at_least: float, words: int = 1) -> bool:

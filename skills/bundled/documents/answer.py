@@ -50,7 +50,7 @@ Question: What does it cost to repair the printer?
 Question: Who painted the walls?
 {{"answered": "no"}}"""
 _CONTROLS = (("Since when is the printer broken?", "yes"), ("How old is the city hall?", "no"))
-"""Questions about the text of the printer, whose answers are known: only who gets them right is asked about others."""
+"""Questions about the printer, whose answers are known: the "no" of a model that gets them wrong doesn't count."""
 
 
 class _Answer(msgspec.Struct, frozen=True):

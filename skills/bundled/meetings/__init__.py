@@ -6,7 +6,7 @@ from skills.bundled.meetings.cues import candidates
 from skills.bundled.meetings.minutes import Minutes, as_markdown
 from skills.bundled.meetings.parts import cut
 from skills.bundled.meetings.points import points
-from skills.bundled.meetings.summary import map_parts, reduce, reductions
+from skills.bundled.meetings.summary import reductions, summarize
 from skills.bundled.meetings.transcript import read_transcript
 from skills.bundled.task import Outcome, Progress, Task
 from skills.errors import InputRefused
@@ -43,7 +43,7 @@ def run(task: Task, model: LanguageModel, progress: Progress) -> Outcome:
         progress("summarizing", done, total)
 
     progress("summarizing", 0, total)
-    summary = reduce(map_parts(parts, model, step), model, step)
+    summary = summarize(parts, model, step)
     decisions, actions, questions = (points(proposed[kind], model, step) for kind in proposed)
     minutes = Minutes(
         speakers=transcript.speakers,

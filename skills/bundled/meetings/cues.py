@@ -79,8 +79,9 @@ _TASKS = (
     _cue(r"\baction items?\b|\bto-do\b|\btodo\b", 4),
     _cue(
         r"\bi(?:'ll| will|'m (?:going to|gonna)) (?:\w+ ){0,2}?(?:ask|book|bring|build|buy|call|check|collect|"
-        r"contact|do|draft|e-?mail|find out|finish|fix|get|give|go through|look (?:at|into|for|up)|make|order|organi[sz]e|"
-        r"prepare|print|put|record|run|schedule|send|set up|share|start|test|try|update|work on|write)\b",
+        r"contact|do|draft|e-?mail|find out|finish|fix|get|give|go through|look (?:at|into|for|up)|make|order|"
+        r"organi[sz]e|prepare|print|put|record|run|schedule|send|set up|share|start|test|try|update|"
+        r"work on|write)\b",
         3,
     ),
     _cue(
@@ -125,8 +126,8 @@ _NOT_KNOWN = re.compile(
 )
 _FIRST_PERSON = re.compile(r"\bi(?:'ll|'m| will| can| could| have to| need to| should)\b", re.IGNORECASE)
 _NAMED = re.compile(
-    r"\b(?P<who>[A-Z][\w'’-]+(?: [A-Z]\w*)?),? (?:will|should|has to|needs to|is going to|is gonna|can you|could you|"
-    r"would you|will you|please)\b"
+    r"\b(?P<who>[A-Z][\w'’-]+(?: [A-Z]\w*)?),? (?:will|should|has to|needs to|is going to|is gonna|can you|"
+    r"could you|would you|will you|please)\b"
 )
 
 

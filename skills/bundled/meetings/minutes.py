@@ -21,13 +21,17 @@ class Statement(msgspec.Struct, frozen=True):
 
     Attributes:
         text: A sentence.
-        lines: Where it was talked about.
+        lines: Where that was said.
+        section: The lines that the statement stands for: all of the meeting are in one section or another.
+        words: The words that tell this section from the others.
         by: Whether the model put it so (and its words are borne out by those lines), or it is a sentence of the
             transcript, which is then the most telling one of these lines.
     """
 
     text: str
     lines: Lines
+    section: Lines
+    words: tuple[str, ...]
     by: Literal["model", "transcript"]
 
 
@@ -78,10 +82,7 @@ def as_markdown(minutes: Minutes, model: str) -> str:
     if minutes.speakers:
         out += [f"Speakers: {', '.join(map(_plain, minutes.speakers))}.", ""]
     out += ["## Summary", ""]
-    out += [
-        f"- {_plain(one.text) if one.by == 'model' else f'“{_plain(one.text)}”'} ({_lines(one.lines)})"
-        for one in minutes.summary
-    ] or [_NONE]
+    out += [line for one in minutes.summary for line in _of_statement(one)] or [_NONE]
     for title, points in (
         ("Decisions", minutes.decisions),
         ("Action items", minutes.actions),
@@ -100,9 +101,16 @@ def as_markdown(minutes: Minutes, model: str) -> str:
     return "\n".join(out)
 
 
+def _of_statement(one: Statement) -> list[str]:
+    about = _plain(", ".join(one.words)) or "this and that"
+    said = _plain(one.text) if one.by == "model" else f"“{_plain(one.text)}”"
+    where = "" if one.lines == one.section else f" ({_lines(one.lines)})"
+    return [f"- **{about}** ({_lines(one.section)})", f"  {said}{where}"]
+
+
 def _of_point(point: Point, *, owned: bool) -> list[str]:
     owner = f"**{_plain(point.owner) if point.owner else 'nobody named'}**: " if owned else ""
-    said = f"{_plain(point.speaker)}: " if point.speaker else ""
+    said = f"{_plain(point.speaker)}: " if point.speaker and not (owned and point.speaker == point.owner) else ""
     if point.by == "transcript":
         return [f"- {owner}{said}“{_plain(point.text)}” ({_lines(point.lines)})"]
     return [

@@ -71,17 +71,17 @@ def cut(utterances: Sequence[Utterance], tokens: int, count: Callable[[str], int
     return [*parts, Part(tuple(part))] if part else parts
 
 
-def key_sentence(ranking: Ranking, number: int, part: Part) -> KeySentence:
-    """The most telling sentence of a part: dense in the words that tell the part from all the others.
+def key_sentence(ranking: Ranking, numbers: Sequence[int], parts: Sequence[Part]) -> KeySentence:
+    """The most telling sentence of some parts: dense in the words that tell them from all the others.
 
     Args:
         ranking: Over all parts.
-        number: Of this one.
-        part: The part.
+        numbers: Of these.
+        parts: All of them.
     """
-    keys = set(ranking.words_of([number], _KEYS))
+    keys = set(ranking.words_of(numbers, _KEYS))
     best: KeySentence | None = None
-    for utterance in part.utterances:
+    for utterance in (one for number in numbers for one in parts[number].utterances):
         for sentence in sentences(utterance.text):
             words = content_words(sentence)
             telling = sum(map(ranking.rarity, keys & set(words)))

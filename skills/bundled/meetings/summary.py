@@ -12,19 +12,20 @@ from typing import NamedTuple
 import msgspec
 
 from skills.bundled.asking import as_schema, ask_for, quoted, text_of
-from skills.bundled.meetings.minutes import Statement
+from skills.bundled.meetings.minutes import Lines, Statement
 from skills.bundled.meetings.parts import Part, key_sentence
 from skills.bundled.ranking import Ranking
-from skills.bundled.words import babbles, borne_out, content_words, numbers_agree, shortened
+from skills.bundled.words import babbles, borne_out, content_words, numbers_agree, shortened, spelled
 from skills.model import LanguageModel
 
-__all__ = ["SECTIONS", "Noted", "map_parts", "reduce", "reductions"]
+__all__ = ["SECTIONS", "reductions", "summarize"]
 
 SECTIONS = 8
 """Most statements of a summary."""
 _GROUP = 8
 """Most statements that are made one of."""
 _TRIALS = 4
+_WORDS = 4
 _BORNE_OUT, _LEAST_WORDS = 0.75, 3
 _TOPIC_TOKENS, _SUM_TOKENS = 64, 96
 _LONGEST_TOPIC, _LONGEST_SUM, _LONGEST_READ = 140, 240, 300
@@ -61,42 +62,67 @@ class _Sum(msgspec.Struct, frozen=True):
     summary: str
 
 
-class Noted(NamedTuple):
+class _Noted(NamedTuple):
     """A statement on its way to the summary.
 
     Attributes:
-        statement: What is said.
-        source: What it has to be borne out by.
+        text: What the model said; empty where that wasn't borne out.
+        lines: What it said it of.
         weight: How telling it is; compares within one meeting alone.
+        parts: The first part that it stands for, and the one after the last.
     """
 
-    statement: Statement
-    source: str
+    text: str
+    lines: Lines
     weight: float
+    parts: tuple[int, int]
 
 
-def map_parts(parts: Sequence[Part], model: LanguageModel, step: Callable[[], object]) -> list[Noted]:
+def summarize(parts: Sequence[Part], model: LanguageModel, step: Callable[[], object]) -> tuple[Statement, ...]:
+    """A summary of at most `SECTIONS` statements, in their order, evenly over the meeting.
+
+    Args:
+        parts: Of the meeting.
+        model: Asked about parts and sections.
+        step: Called after each part, and each reduction.
+    """
+    ranking = Ranking([str(part) for part in parts])
+    made = []
+    for note in _reduced(_mapped(parts, ranking, model, step), model, step):
+        numbers = range(*note.parts)
+        section = parts[numbers[0]].lines[0], parts[numbers[-1]].lines[1]
+        text = "\n".join(str(parts[number]) for number in numbers)
+        words = tuple(spelled(ranking.words_of(numbers, _WORDS), text))
+        if note.text:
+            made.append(Statement(note.text, note.lines, section, words, "model"))
+        else:
+            key = key_sentence(ranking, numbers, parts)
+            said = f"{key.speaker}: {key.text}" if key.speaker else key.text
+            made.append(Statement(said, (key.line, key.line), section, words, "transcript"))
+    return tuple(made)
+
+
+def _mapped(
+    parts: Sequence[Part], ranking: Ranking, model: LanguageModel, step: Callable[[], object]
+) -> list[_Noted]:
     """A statement for each part.
 
     Args:
         parts: Of the meeting.
+        ranking: Over all of them.
         model: Asked at most once a part.
         step: Called after each.
     """
-    ranking = Ranking([str(part) for part in parts])
-    noted: list[Noted] = []
+    noted: list[_Noted] = []
     tried = succeeded = 0
     for number, part in enumerate(parts):
-        key = key_sentence(ranking, number, part)
-        said = f"{key.speaker}: {key.text}" if key.speaker else key.text
-        statement = Statement(said, (key.line, key.line), "transcript")
-        source = said
+        note = _Noted("", part.lines, key_sentence(ranking, [number], parts).weight, (number, number + 1))
         if tried < _TRIALS or 2 * succeeded >= tried:
             tried += 1
             if topic := _topic(str(part), model):
                 succeeded += 1
-                statement, source = Statement(topic, part.lines, "model"), str(part)
-        noted.append(Noted(statement, source, key.weight))
+                note = note._replace(text=topic)
+        noted.append(note)
         step()
     return noted
 
@@ -116,38 +142,31 @@ def reductions(count: int) -> int:
     return asked
 
 
-def reduce(noted: Sequence[Noted], model: LanguageModel, step: Callable[[], object]) -> tuple[Statement, ...]:
-    """A summary of at most `SECTIONS` statements, in their order, evenly over the meeting.
-
-    Args:
-        noted: Of the parts, in their order.
-        model: Asked to sum up each section.
-        step: Called after each.
-    """
+def _reduced(noted: Sequence[_Noted], model: LanguageModel, step: Callable[[], object]) -> Sequence[_Noted]:
     while len(noted) > SECTIONS:
         sections = max(SECTIONS, -(-len(noted) // _GROUP))
         bounds = [number * len(noted) // sections for number in range(sections + 1)]
-        fewer: list[Noted] = []
+        fewer: list[_Noted] = []
         for start, end in itertools.pairwise(bounds):
             fewer.append(_one_of(noted[start:end], model))
             step()
         noted = fewer
-    return tuple(one.statement for one in noted)
+    return noted
 
 
-def _one_of(section: Sequence[Noted], model: LanguageModel) -> Noted:
+def _one_of(section: Sequence[_Noted], model: LanguageModel) -> _Noted:
     """One statement for several; the model is asked only about what it said itself, and can be trusted to know."""
-    best = max(section, key=lambda one: one.weight)
-    own = [one for one in section if one.statement.by == "model"]
-    if len(own) < 2:
-        return own[0] if own else best
-    notes = "\n".join(f"- {shortened(one.statement.text, _LONGEST_READ)}" for one in own)
-    schema = as_schema(summary=text_of(_LONGEST_SUM, 16))
-    found = ask_for(_Sum, model, _SUM, quoted(notes), schema, max_tokens=_SUM_TOKENS)
-    if found is None or not _stands(found.summary, notes):
-        return max(own, key=lambda one: one.weight)
-    lines = section[0].statement.lines[0], section[-1].statement.lines[1]
-    return Noted(Statement(found.summary.strip(), lines, "model"), notes, best.weight)
+    parts = section[0].parts[0], section[-1].parts[1]
+    own = [one for one in section if one.text]
+    best = max(own or section, key=lambda one: one.weight)
+    if len(own) > 1:
+        notes = "\n".join(f"- {shortened(one.text, _LONGEST_READ)}" for one in own)
+        schema = as_schema(summary=text_of(_LONGEST_SUM, 16))
+        found = ask_for(_Sum, model, _SUM, quoted(notes), schema, max_tokens=_SUM_TOKENS)
+        if found and _stands(found.summary, notes):
+            lines = own[0].lines[0], own[-1].lines[1]
+            return _Noted(found.summary.strip(), lines, best.weight, parts)
+    return best._replace(parts=parts)
 
 
 def _stands(text: str, source: str) -> bool:
