@@ -33,7 +33,9 @@ A run that is stopped (Ctrl-C) or killed goes on where it was when you run the s
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the action's arguments."""
     parser.add_argument("name", metavar="NAME", help="a skill, as `claw skill list` shows it")
-    parser.add_argument("question", nargs="?", default="", metavar="QUESTION", help="what to ask it")
+    # With nargs="?", argparse takes a question for missing that comes after an option (python/cpython#53584).
+    question = parser.add_argument("question", default="", metavar="[QUESTION]", help="what to ask it")
+    question.required = False
     parser.add_argument(
         "-f",
         "--file",

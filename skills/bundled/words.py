@@ -1,5 +1,6 @@
 """The words of a text that carry its meaning, as far as that can be told without knowing the language well."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -7,7 +8,7 @@ from collections.abc import Collection
 __all__ = ["babbles", "borne_out", "content_words", "numbers_agree", "sentences", "shortened", "spelled", "stem"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_END_OF_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
+_END_OF_SENTENCE = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s)")
 _SHORTEST_STEM = 3
 _RUN = 4
 """Words in a row that nobody says twice in one sentence."""
@@ -72,29 +73,23 @@ def borne_out(text: str, source: Collection[str], *, at_least: float, words: int
 def numbers_agree(text: str, source: str) -> bool:
     """Whether each number in what a model said counts what it counts in what it was given.
 
-    A number has to stand near the same word in both: "20 files" isn't borne out by "500 files and 20 MiB".
+    The same word has to come after it in both: "20 files" isn't borne out by "500 files and 20 MiB".
     """
     counted = _counted(source)
-    return all(any(near & counted.get(number, set()) for near in nears) for number, nears in _near(text).items())
+    return all(
+        number in counted and (not thing or thing in counted[number])
+        for number, things in _counted(text).items()
+        for thing in things
+    )
 
 
-def _near(text: str) -> dict[str, list[set[str]]]:
-    """For each number, the content words right beside it, once for each time that it stands there."""
+def _counted(text: str) -> dict[str, set[str]]:
+    """For each number the content words right after it; an empty one where it is the last word."""
     words = content_words(text)
-    found: dict[str, list[set[str]]] = {}
-    for at, word in enumerate(words):
-        if any(character.isdigit() for character in word):
-            after = words[at + 1 : at + 2] or words[max(0, at - 1) : at]
-            found.setdefault(word, []).append({word, *after} if len(words) == 1 else set(after))
-    return found
-
-
-def _counted(source: str) -> dict[str, set[str]]:
-    words = content_words(source)
     found: dict[str, set[str]] = {}
-    for at, word in enumerate(words):
+    for word, after in zip(words, [*words[1:], ""], strict=True):
         if any(character.isdigit() for character in word):
-            found.setdefault(word, set()).update(words[max(0, at - 1) : at + 2])
+            found.setdefault(word, set()).add(after)
     return found
 
 
@@ -107,7 +102,9 @@ def babbles(text: str) -> bool:
 
 def sentences(text: str) -> list[str]:
     """A text's sentences, as they stand in it but for the space around them."""
-    return [sentence for part in _END_OF_SENTENCE.split(text) if (sentence := part.strip())]
+    ends = [0, *(match.end() for match in _END_OF_SENTENCE.finditer(text)), len(text)]
+    parts = (text[start:end].strip() for start, end in itertools.pairwise(ends))
+    return [part for part in parts if part]
 
 
 def shortened(text: str, limit: int) -> str:

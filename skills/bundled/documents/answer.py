@@ -21,6 +21,8 @@ __all__ = ["answer"]
 
 _PASSAGES = 3
 _QUOTES = 3
+_OF_ANSWER = 0.5
+"""How much it counts that a sentence has words of the answer, beside those of the question."""
 _COVERED = 0.5
 """The share of a question's meaning that one passage has to have for the question to be answered from it."""
 _BORNE_OUT = 0.75
@@ -82,12 +84,12 @@ def answer(task: Task, model: LanguageModel, progress: Progress) -> Outcome:
     ranking = Ranking([str(passage) for passage in cut])
     best = [cut[number] for number, _ in ranking.best(question, _PASSAGES)]
     covering = [passage for passage in best if _coverage(ranking, question, passage) >= _COVERED]
-    quotes = _quotes(question, covering or best, ranking, task.sources)
+    quotes = _quotes(question, "", covering or best, ranking, task.sources)
     progress("reading", 0, 1)
-    told = _told(question, _context(quotes, covering, task.sources), model) if covering else None
+    told = _told(question, quotes, _context(quotes, covering, task.sources), model) if covering else None
     progress("reading", 1, 1)
-    if told:  # what the answer rests on comes first
-        quotes = _quotes(f"{question} {told}", covering, ranking, task.sources)
+    if told:
+        quotes = _quotes(question, told, covering, ranking, task.sources)
     findings = Findings(
         question=question,
         found=told is not None,
@@ -99,7 +101,7 @@ def answer(task: Task, model: LanguageModel, progress: Progress) -> Outcome:
     return Outcome(findings, as_markdown(findings, model.name))
 
 
-def _told(question: str, context: str, model: LanguageModel) -> str | None:
+def _told(question: str, quotes: Sequence[Quote], context: str, model: LanguageModel) -> str | None:
     """What the model answers from a text; empty where that isn't borne out by it, `None` where it isn't there."""
     if _says(context, question, model) == "no" and _can_tell(model):
         return None
@@ -108,8 +110,10 @@ def _told(question: str, context: str, model: LanguageModel) -> str | None:
     found = ask_for(_Answer, model, _ANSWER, asked, schema, max_tokens=_ANSWER_TOKENS, repeat_penalty=1.0)
     if found is None or babbles(found.answer) or not numbers_agree(found.answer, context):
         return ""
-    # An answer that only says the question again says nothing.
+    # An answer that only says the question again says nothing; one that has nothing of the sentence that has most
+    # to do with the question answers another one.
     new = set(content_words(found.answer)) - set(content_words(question))
+    new = new & set(content_words(quotes[0].text)) if quotes else set()
     borne = borne_out(found.answer, frozenset(content_words(context)), at_least=_BORNE_OUT)
     return found.answer.strip() if new and borne else ""
 
@@ -143,13 +147,14 @@ def _coverage(ranking: Ranking, question: str, passage: Passage) -> float:
 
 
 def _quotes(
-    wanted: str, within: Sequence[Passage], ranking: Ranking, sources: Sequence[Source]
+    question: str, told: str, within: Sequence[Passage], ranking: Ranking, sources: Sequence[Source]
 ) -> tuple[Quote, ...]:
-    """The sentences that have most of some words, each of them looked up in its file once more."""
+    """The sentences that have most of a question and its answer, each looked up in its file once more."""
     weighed: dict[Sentence, float] = {}
     for passage in within:
         for sentence in passage.sentences:
-            weight = ranking.coverage(wanted, set(content_words(sentence.text)))
+            words = set(content_words(sentence.text))
+            weight = ranking.coverage(question, words) + _OF_ANSWER * ranking.coverage(told, words)
             if weight > 0:
                 weighed[sentence] = weight
     best = sorted(weighed, key=lambda sentence: (-weighed[sentence], sentence.source, sentence.line))

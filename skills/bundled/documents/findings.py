@@ -10,7 +10,7 @@ _NOT_THERE = "The answer isn't there, as far as this skill can find."
 _MARKS = frozenset("\\`*_[]<>|#~")
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sentence of a file.
 
     Attributes:
@@ -24,7 +24,7 @@ class Quote(msgspec.Struct, frozen=True):
     text: str
 
 
-class Findings(msgspec.Struct, frozen=True):
+class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The answer to a question.
 
     Attributes:

@@ -16,7 +16,7 @@ Lines = tuple[int, int]
 """The first and the last line, counted from 1."""
 
 
-class Statement(msgspec.Struct, frozen=True):
+class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that was talked about.
 
     Attributes:
@@ -35,7 +35,7 @@ class Statement(msgspec.Struct, frozen=True):
     by: Literal["model", "transcript"]
 
 
-class Point(msgspec.Struct, frozen=True):
+class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A decision, something to be done, or a question.
 
     Attributes:
@@ -55,7 +55,7 @@ class Point(msgspec.Struct, frozen=True):
     by: Literal["model", "transcript"]
 
 
-class Minutes(msgspec.Struct, frozen=True):
+class Minutes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The minutes of a meeting.
 
     Attributes:

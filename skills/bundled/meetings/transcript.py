@@ -17,11 +17,13 @@ LONGEST = 600
 """Most characters of one utterance: longer ones are taken as several, of the same line."""
 
 _TIME = r"[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?[\])]?"
-_SAID = re.compile(rf"(?:{_TIME}\s*[-–]?\s*)?(?P<who>[^\W\d_][^:\n]{{0,39}}?)\s*(?:{_TIME}\s*)?:\s+(?P<what>.*)")
+_SAID = re.compile(rf"(?:{_TIME}\s*[-–]?\s*)?(?P<who>[^\W\d_][^:\n]{{0,39}}?)\s*(?:{_TIME}\s*)?:\s")
+_LABEL_WITHIN = 120
+"""Characters at a line's beginning among which a name and its colon stand."""
 _OF_SUBTITLES = re.compile(rf"WEBVTT.*|\d+|{_TIME}\s*-->.*")
 _ANNOTATION = re.compile(r"\{[^{}\n]{0,60}\}|\[(?!\d)[^\[\]\n]{0,60}\]|<[^<>\n]{1,60}>")
 _FILLER = re.compile(
-    r"(?<![\w'-])(?:u+h+m?|u+m+|e+h+m*|e+r+m*|m+h*m+|h+m+|a+h+|nnn+|tsk)(?![\w'-])[\s,]*", re.IGNORECASE
+    r"(?<![\w'-])(?:u+h+m?|u+m+|e+h+m*|e+r+m*|mm+|m+h+m+|h+m+|a+h+|nnn+|tsk)(?![\w'-])[\s,]*", re.IGNORECASE
 )
 _BEFORE_MARK = re.compile(r"\s+([.,?!;:])")
 _BEFORE_ENDING = re.compile(r"(?<=\w)\s+(['’](?:s|t|re|ve|ll|d|m)\b)", re.IGNORECASE)
@@ -75,8 +77,8 @@ def read_transcript(text: str) -> Transcript:
         line = line.strip()
         if not line or _OF_SUBTITLES.fullmatch(line):
             continue
-        if names and (match := _SAID.fullmatch(line)) and match["who"] in names:
-            speaker, line = match["who"], match["what"]
+        if names and (match := _SAID.match(line[:_LABEL_WITHIN])) and match["who"] in names:
+            speaker, line = match["who"], line[match.end() :]
         said += [Utterance(number, speaker, piece) for piece in _pieces(line)]
     counted = Counter(one.speaker for one in said if one.speaker)
     return Transcript(tuple(said), tuple(name for name, _ in counted.most_common()))
@@ -84,8 +86,8 @@ def read_transcript(text: str) -> Transcript:
 
 def _names(lines: list[str]) -> set[str]:
     """What stands before a colon often enough to be names; nothing where the text has no such lines."""
-    filled = [line.strip() for line in lines if line.strip()]
-    labels = [match["who"] for line in filled if (match := _SAID.fullmatch(line))]
+    filled = [text for line in lines if (text := line.strip()) and not _OF_SUBTITLES.fullmatch(text)]
+    labels = [match["who"] for line in filled if (match := _SAID.match(line[:_LABEL_WITHIN]))]
     labels = [label for label in labels if _could_be_a_name(label)]
     if len(labels) < _LEAST_LABELLED or len(labels) < _SHARE_LABELLED * len(filled):
         return set()
