@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cli.console import Console
+from cli.console import Console, counted
 from cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _forget(name: str, console: Console) -> int:
 
     with console.open_vault() as vault:
         count, left = forget_runs(vault, name)
-    console.say(f"{count:,} unfinished run{'s' * (count != 1)} of {name} removed.")
+    console.say(f"{counted(count, 'unfinished run')} of {name} removed.")
     if left:
         console.say(left)
     return 0
@@ -163,7 +163,9 @@ def _run_bundled(
     began = time.monotonic()
     work = Run(vault, name, skill.record.digest, task, SkillModel(inference, desk.model), stop)
     if work.resumed:
-        console.say(f"Going on where it was stopped: {work.known:,} answers of the model are kept.")
+        console.say(
+            f"Going on where it was stopped: {counted(work.known, 'answer')} of the model known from before."
+        )
     with RunProgress(console) as progress, stoppable(cancel):
 
         def told(doing: str, done: int, total: int) -> None:
@@ -193,8 +195,10 @@ def _run_bundled(
 
 
 def _stopped(work: "Run", console: Console) -> int:
-    kept = f"{work.known:,} answers are kept, sealed, for some days" if work.known else "nothing was done yet"
-    console.say(f"[stopped; {kept}: run the same again to go on]" if work.known else f"[stopped; {kept}]")
+    if work.known:
+        console.say(f"[stopped; {counted(work.known, 'answer')} kept, sealed: run the same again to go on]")
+    else:
+        console.say("[stopped; nothing was done yet]")
     return 130
 
 

@@ -174,7 +174,7 @@ class Run:
 
         usage = self.usage
         texts = f"{sources:,} text{'s' * (sources != 1)}, {size:,} bytes"
-        asked = f"{usage.asked:,} questions to the model, {usage.kept:,} answered before"
+        asked = f"{usage.asked:,} question{'s' * (usage.asked != 1)} to the model, {usage.kept:,} answered before"
         self._vault.log.record(
             connection,
             Entry(

@@ -139,7 +139,7 @@ def test_a_run_that_is_ended_goes_on_where_it_was(person: Person, meeting: Path,
     before = kept(person)
     assert before >= 2
     done = person.claw(*arguments)
-    assert f"Going on where it was stopped: {before} answers" in done.stderr
+    assert f"Going on where it was stopped: {before} answers of the model known" in done.stderr
     resumed = json.loads(done.stdout)
     assert resumed["resumed"] is True
     assert resumed["usage"]["kept"] == before
