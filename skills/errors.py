@@ -14,6 +14,9 @@ ClawError (vault.errors)
     │   ├── EmbedderRefused   exit 6: its files aren't those that they should be
     │   └── EmbedderDied      its process ended in the middle of its work
     ├── HeadRefused           exit 6: what was learned of examples can't be used
+    ├── InputRefused          exit 2: a skill can't work with what it was given
+    ├── ModelUnfit            exit 5: the model's window is too small for a skill
+    ├── RunStopped            exit 130: the person stopped a run
     └── SandboxError          something could not be run behind walls
         ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
         └── JobRefused        exit 2: the job can't be run as it is described
@@ -30,10 +33,13 @@ __all__ = [
     "ExampleRefused",
     "ExamplesOff",
     "HeadRefused",
+    "InputRefused",
     "JobRefused",
+    "ModelUnfit",
     "NoSandbox",
     "NotPermitted",
     "RuleRefused",
+    "RunStopped",
     "SandboxError",
     "SkillError",
     "SkillRefused",
@@ -105,6 +111,24 @@ class HeadRefused(SkillError):
     """What was learned of examples is damaged, too large, or another embedder's."""
 
     exit_code = 6
+
+
+class InputRefused(SkillError):
+    """A skill can't work with what it was given."""
+
+    exit_code = 2
+
+
+class ModelUnfit(SkillError):
+    """The model's context window is too small for what a skill asks."""
+
+    exit_code = 5
+
+
+class RunStopped(SkillError):
+    """The person stopped a run of a skill."""
+
+    exit_code = 130
 
 
 class SandboxError(SkillError):

@@ -8,6 +8,8 @@ __all__ = [
     "PROTOCOL",
     "Cancel",
     "ChatMessage",
+    "Count",
+    "Counted",
     "Delta",
     "Evaluated",
     "Failed",
@@ -22,7 +24,7 @@ __all__ = [
     "Setup",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of these messages; both ends come from one installation, so a difference is refused."""
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -111,7 +113,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
 
 
-Request = Setup | Generate | Cancel
+class Count(msgspec.Struct, frozen=True, tag="count"):
+    """Ask how many tokens a text is."""
+
+    id: int
+    text: str
+
+
+Request = Setup | Generate | Cancel | Count
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -207,4 +216,11 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Reply = Ready | Evaluated | Delta | Finished | Overflow | Failed
+class Counted(msgspec.Struct, frozen=True, tag="counted"):
+    """So many tokens a text is, by itself: what it spells of control tokens counts as text, as in a prompt."""
+
+    id: int
+    tokens: int
+
+
+Reply = Ready | Evaluated | Delta | Finished | Overflow | Failed | Counted
