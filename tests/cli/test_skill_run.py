@@ -35,12 +35,6 @@ Carla: Let's hire a second gardener next spring.
 Anna: I'm going to fix the guitar amplifier myself.
 Ben: We agreed to sell both islands quickly.
 Carla: I will book the jacket photographer again.
-Anna: Let's paint every kettle bright yellow.
-Ben: I'll prepare the lamp invoices tonight.
-Carla: We decided that mirrors stay covered overnight.
-Anna: I will call the needle factory twice.
-Ben: Let's give oranges to visiting children.
-Carla: I'll print forty parking permits.
 """
 
 
@@ -123,7 +117,7 @@ def test_a_question_is_answered_from_a_folder(person: Person, meeting: Path) -> 
     assert person.claw(*asked).returncode == 2
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_goes_on_where_it_was(person: Person, meeting: Path, how: signal.Signals) -> None:
     meeting.write_text(LONG)
     arguments = ("skill", "run", "meeting-summarizer", "-f", str(meeting), "--json")
@@ -132,7 +126,7 @@ def test_a_run_that_is_ended_goes_on_where_it_was(person: Person, meeting: Path,
     worker = psutil.Process(process.pid).children()
     process.send_signal(how)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGKILL: -9, signal.SIGTERM: 143}[how]
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGKILL: -9}[how]
     assert out == b""
     assert (b"run the same again to go on" in err) is (how is signal.SIGINT)
     psutil.wait_procs(worker, timeout=30)
