@@ -26,7 +26,10 @@ examples:
   claw skill run meeting-summarizer -f meeting.txt
   claw skill run meeting-summarizer -f meeting.txt "Who orders the printer?"
   claw skill run document-qa -f notes/ -f contract.txt "When does it end?" --json
-A run that is stopped (Ctrl-C) or killed goes on where it was when you run the same again.
+  claw skill run word-count --script scripts/count.py < text.txt
+  claw skill run intent-router "What is seven times eight?"
+Minutes and answers that are stopped (Ctrl-C) or killed go on where they were
+when you run the same again.
 """
 
 
@@ -50,6 +53,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forget", action="store_true", help="remove what is kept of its unfinished runs, and run nothing"
     )
+    parser.add_argument("--script", metavar="SCRIPT", help="of a skill you imported: run it on stdin")
+    parser.add_argument(
+        "--argument", metavar="WORD", action="append", default=[], help="for the script; repeatable"
+    )
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
@@ -59,8 +66,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from skills import bundled
 
     name = str(arguments.name)
+    if name == bundled.ROUTER:
+        from cli.skill_route import route
+
+        return route(arguments, console)
     if not bundled.is_bundled(name):
-        return _run_imported(arguments, console)
+        from cli import skill_imported
+
+        return (skill_imported.run_script if arguments.script else skill_imported.follow)(arguments, console)
+    if arguments.script:
+        raise UsageError(f"{name} has no scripts.", hint=f"claw skill run {name} -f FILE")
     if arguments.forget:
         return _forget(name, console)
     # What can be refused is refused before the vault is opened and a model loaded.
@@ -80,19 +95,6 @@ def _sanitized(question: str) -> str:
     from vault.sanitize import sanitize
 
     return " ".join(sanitize(question).split())
-
-
-def _run_imported(arguments: argparse.Namespace, console: Console) -> int:
-    """Run a skill that the person imported."""
-    from skills.errors import SkillRefused
-    from skills.library import Library
-
-    with console.open_vault() as vault:
-        Library(vault).use(str(arguments.name))
-    raise SkillRefused(
-        f"The skill {arguments.name!r} was imported, and this version runs only those that come with the program.",
-        hint="`claw skill list` shows which those are.",
-    )
 
 
 def _forget(name: str, console: Console) -> int:

@@ -174,8 +174,15 @@ class Library:
 
     def offered(self) -> list[tuple[str, str]]:
         """The name and the description of every skill that is enabled and whose `SKILL.md` can be read."""
+        return self._described(self.all())
+
+    def known(self) -> list[tuple[str, str]]:
+        """The same of those that come with the program too."""
+        return self._described([*self.bundled(), *self.all()])
+
+    def _described(self, records: list[SkillRecord]) -> list[tuple[str, str]]:
         found = []
-        for record in self.all():
+        for record in records:
             candidate = self.candidate(record.name) if record.enabled else None
             if candidate and candidate.skill:
                 found.append((record.name, candidate.skill.description))

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from skills.library import Library
@@ -10,6 +11,7 @@ from skills.permissions.broker import Broker
 from skills.permissions.events import Bus
 from skills.permissions.record import CallRecord
 from skills.permissions.rules import Rules
+from skills.sandbox.tiers import best
 from skills.sandbox.walls import Walls
 from skills.tools.activation import Activation, Offer, activation_tools
 from skills.tools.arithmetic import arithmetic_tool
@@ -27,7 +29,7 @@ from vault.pause import PauseLatch
 from vault.settings import NetworkSettings
 from vault.store import Vault
 
-__all__ = ["PERMISSIONS", "Session", "begin", "every_tool"]
+__all__ = ["PERMISSIONS", "Session", "begin", "described", "every_tool"]
 
 PERMISSIONS = {
     READ: "list, read and search the files of a folder",
@@ -69,6 +71,18 @@ def every_tool(
     if any(rule.resource.startswith("host:") for rule in rules.all()):
         tools.append(fetch_tool(door))
     return tools
+
+
+def described(vault: Vault) -> dict[str, str]:
+    """Every tool there is, whatever the rules, with its description."""
+    no_folders: Callable[[], list[Path]] = list
+    tools: list[Tool[Any]] = [clock_tool(), arithmetic_tool(), *note_tools(NoteStore(vault.database))]
+    tools += [*file_tools(no_folders), *edit_tools(no_folders), python_tool(best), fetch_tool(_nowhere)]
+    return {tool.name: tool.description for tool in tools}
+
+
+def _nowhere() -> contextlib.AbstractContextManager[Egress]:
+    raise AssertionError("a tool that is only described is never called")
 
 
 class Session(NamedTuple):

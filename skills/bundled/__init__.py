@@ -12,7 +12,7 @@ from typing import cast
 from skills.bundled.task import Runner
 from skills.candidate import Candidate, examine
 
-__all__ = ["candidate", "is_bundled", "names", "runner"]
+__all__ = ["ROUTER", "candidate", "is_bundled", "names", "runner"]
 
 _RUN_BY = {
     "document-qa": "skills.bundled.documents",
@@ -20,15 +20,18 @@ _RUN_BY = {
 }
 """Each skill's name, and the package that runs it; loaded only then."""
 
+ROUTER = "intent-router"
+"""It compares requests with choices, and asks no model: `skills.bundled.intents`."""
+
 
 def names() -> list[str]:
     """Of all bundled skills, sorted."""
-    return sorted(_RUN_BY)
+    return sorted([*_RUN_BY, ROUTER])
 
 
 def is_bundled(name: str) -> bool:
     """Whether a skill of this name comes with the program."""
-    return name in _RUN_BY
+    return name in names()
 
 
 @cache
@@ -47,6 +50,6 @@ def runner(name: str) -> Runner:
     """What runs a bundled skill.
 
     Args:
-        name: Of a bundled skill.
+        name: Of a bundled skill other than `ROUTER`.
     """
     return cast("Runner", importlib.import_module(_RUN_BY[name]).run)
