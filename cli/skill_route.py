@@ -5,6 +5,7 @@ import sys
 
 import msgspec
 
+from cli.collecting import offer_to_keep
 from cli.console import Console
 from cli.errors import UsageError
 from vault.classes import DataClass
@@ -50,11 +51,14 @@ def route(arguments: argparse.Namespace, console: Console) -> int:
                 description=f"one request was compared with {len(choices)} skills and tools",
             )
         )
-    if arguments.json:
-        ranked = [each._asdict() for each in decision.ranked]
-        print(msgspec.json.encode({**decision._asdict(), "ranked": ranked}).decode())
-    else:
-        print(decision.label or _NONE)
-        for each in decision.ranked[:_SHOWN]:
-            console.say(f"  {each.probability:5.0%}  {each.label}")
+        if arguments.json:
+            ranked = [each._asdict() for each in decision.ranked]
+            print(msgspec.json.encode({**decision._asdict(), "ranked": ranked}).decode())
+        else:
+            print(decision.label or _NONE)
+            for each in decision.ranked[:_SHOWN]:
+                console.say(f"  {each.probability:5.0%}  {each.label}")
+        label = decision.label or _NONE
+        if not arguments.json:
+            offer_to_keep(console, examples, str(arguments.name), request, label, others=[*there, _NONE], source="")
     return 0 if decision.label else 1

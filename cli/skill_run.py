@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cli.collecting import offer_to_keep
 from cli.console import Console, counted
 from cli.errors import UsageError
 
@@ -147,6 +148,7 @@ def _run_bundled(
     from cli.turn import stoppable
     from skills import bundled
     from skills.errors import RunStopped
+    from skills.examples import Examples
     from skills.library import Library
     from skills.runs import Run
     from vault.database import UNLOCK
@@ -192,7 +194,12 @@ def _run_bundled(
     if arguments.json:
         print(as_json)
     elif not outputs:
-        print(outcome.markdown, end="")
+        print(outcome.markdown, end="", flush=True)
+    if not arguments.json:
+        given = "\n\n".join([*(source.text for source in task.sources), task.question]).strip()
+        source = task.sources[0].name if len(task.sources) == 1 else ""
+        examples = Examples(vault, console.settings.skills)
+        offer_to_keep(console, examples, name, given, outcome.markdown, source=source)
     return 0
 
 
