@@ -1,4 +1,4 @@
-"""Asking whether a result was right, and keeping it as an example: where that was enabled, and somebody sits there."""
+"""Asking whether a result was right, and keeping it as an example: where that was enabled and somebody is there."""
 
 import sys
 from collections.abc import Sequence
