@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := chat crash sandbox storage torture
+BENCHMARKS := chat crash intents sandbox storage torture
 
 .PHONY: help chat test check bench clean
 

@@ -13,6 +13,8 @@ from agent.worker.protocol import (
     Called,
     Cancel,
     ChatMessage,
+    Count,
+    Counted,
     Delta,
     Evaluated,
     Failed,
@@ -196,7 +198,7 @@ class Inference:
             while True:
                 reply = worker.receive()
                 self._evaluating = True
-                if isinstance(reply, Ready) or reply.id != request.id:
+                if isinstance(reply, Ready | Counted) or reply.id != request.id:
                     raise worker.give_up()
                 answering = isinstance(reply, Evaluated | Delta | Called)
                 match reply:
@@ -226,6 +228,27 @@ class Inference:
             self._running = None
             if answering and not worker.discarded:
                 self._stop_and_drain(worker, request.id)
+
+    def count(self, text: str) -> int:
+        """How many tokens a text is, by itself.
+
+        Raises:
+            ModelError: the model can't be loaded.
+            WorkerDied: the worker ended instead.
+            WorkerError: a question is still being answered.
+        """
+        if self._running is not None:
+            raise WorkerError("The model is still answering another question.", hint="Stop that reply first.")
+        self.ready()
+        worker = self._worker
+        assert worker is not None
+        request = Count(self._next_id, text)
+        self._next_id += 1
+        worker.send(request)
+        reply = worker.receive()
+        if not isinstance(reply, Counted) or reply.id != request.id:
+            raise worker.give_up()
+        return reply.tokens
 
     def cancel(self) -> None:
         """Stop the reply that is being generated, if one is; its text so far is kept by whoever reads it.

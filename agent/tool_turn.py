@@ -84,7 +84,6 @@ class ToolTurn:
             VaultError: the vault can't be written, or everything is paused.
         """
         steps, newest, answering = self._tools.steps(), None, not self._tools.broker.tools
-        asked = asked._replace(system_prompt=self._tools.system(asked.system_prompt))
         earlier = {attachment.name for attachment in question.attachments}
         while True:
             if steps.over and not answering:
@@ -117,6 +116,7 @@ class ToolTurn:
     ) -> Generator[Delta | Evaluated | Finished | Notice, None, WantedCall | None]:
         """Ask once; `None` when that was the answer, or was stopped."""
         choosing = self._own and not answering
+        asked = asked._replace(system_prompt=self._tools.system(asked.system_prompt))  # a step may take up a skill
         if choosing:
             sampling = msgspec.structs.replace(asked.sampling, max_tokens=_MOST_CHOICE_TOKENS, stop=())
             asked = Asked(asked.system_prompt, sampling, self._tools.schema, self._tools.question)

@@ -8,8 +8,8 @@ from typing import Any
 from agent.context import RESULT
 from agent.tool_choice import WantedCall, choice_schema
 from agent.worker.protocol import OfferedTool
-from skills.library import Skill
 from skills.permissions.broker import Broker, Outcome
+from skills.tools.activation import Activation
 from skills.tools.tool import Tool
 from vault.messages import Attachment
 from vault.sanitize import sanitize, sanitize_line
@@ -35,22 +35,23 @@ class ToolUse:
 
     Args:
         broker: Holds every call to the policy.
-        skill: That is in use, if any: its instructions are followed as far as the policy goes.
+        activation: Says which skill is in use: its instructions are followed as far as the policy goes.
         clock: In seconds, never going back.
     """
 
     def __init__(
-        self, broker: Broker, skill: Skill | None = None, *, clock: Callable[[], float] = time.monotonic
+        self, broker: Broker, activation: Activation, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.broker = broker
-        self.skill = skill
+        self.activation = activation
         self._clock = clock
 
     def system(self, prompt: str) -> str:
         """The system prompt, with the instructions of the skill that is in use."""
-        if self.skill is None:
+        skill = self.activation.skill
+        if skill is None:
             return prompt
-        name, body = self.skill.file.name, sanitize(self.skill.file.body)[:_MOST_SKILL].strip()
+        name, body = skill.file.name, sanitize(skill.file.body)[:_MOST_SKILL].strip()
         return f"{prompt}\n\nFollow the skill “{name}”, as far as it serves what the person asks:\n{body}".strip()
 
     @property
@@ -132,7 +133,7 @@ class Steps:
         if times > 1:
             self._over = "" if times == 2 else "the same call was wanted again and again"
             return Attachment(f"{RESULT}{named}", "That was called before, and its result is above. Go on from it.")
-        asked_by = self._use.skill.file.name if self._use.skill else ""
+        asked_by = self._use.activation.name
         outcome = self._use.broker.call(wanted.tool, bytes(wanted.arguments), asked_by=asked_by, stop=stop)
         return Attachment(f"{RESULT}{named}", _told(outcome))
 

@@ -1,5 +1,6 @@
 """Asking at the terminal whether a tool may do something, and saying what tools do."""
 
+import contextlib
 import os
 import select
 import sys
@@ -15,7 +16,7 @@ from vault.sanitize import sanitize
 __all__ = ["TerminalApprover", "tell_of_calls"]
 
 _GUARD_S = 0.5
-"""What is typed before this long after the question was an answer to something else."""
+"""What is typed before the question has been there for so long was an answer to something else."""
 _LOOK_EVERY_S = 0.1
 _LONGEST_ANSWER = 1000
 _MOST_DETAILS = 200
@@ -42,21 +43,22 @@ class TerminalApprover:
         for line in _question(approval):
             self._console.say(line)
         choices = "a allows it once" + (", s for this session (the same, on the same)" if approval.lasting else "")
-        print(f"  {choices}; anything else denies: ", end="", file=sys.stderr, flush=True)
-        answer = _ANSWERS.get(self._typed(), Answer.DENY)
+        answer = _ANSWERS.get(self._typed(f"  {choices}; anything else denies: "), Answer.DENY)
         if answer is Answer.SESSION and not approval.lasting:
             answer = Answer.DENY
         self._console.say("  allowed" if answer is not Answer.DENY else "  denied")
         return answer
 
-    def _typed(self) -> str:
-        """The line that is typed after the question could be read; empty where the reply was stopped."""
+    def _typed(self, prompt: str) -> str:
+        """The line that is typed at the prompt; empty where the reply was stopped, or nobody is there any more."""
         descriptor = sys.stdin.fileno()
         time.sleep(_GUARD_S)
-        termios.tcflush(descriptor, termios.TCIFLUSH)
-        while not self._stopped():
-            if select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
-                return os.read(descriptor, _LONGEST_ANSWER).decode("utf-8", "replace").strip().lower()
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcflush(descriptor, termios.TCIFLUSH)
+            print(prompt, end="", file=sys.stderr, flush=True)
+            while not self._stopped():
+                if select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
+                    return os.read(descriptor, _LONGEST_ANSWER).decode("utf-8", "replace").strip().lower()
         self._console.say()
         return ""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cli.desk import Desk
     from vault.messages import Attachment, Session
 
-__all__ = ["configure", "run"]
+__all__ = ["as_json", "configure", "run"]
 
 _EXAMPLES = """\
 examples:
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             desk.forget_if_empty(session)
             raise
     if arguments.json:
-        print(_as_json(end, notices, saved=not arguments.no_save))
+        print(as_json(end, notices, saved=not arguments.no_save))
     elif end.generation.finish == "length" and not arguments.max_tokens:
         console.say("[cut off: the reply met its limit, or the context window is full]")
     elif end.generation.finish == "cancelled":
@@ -159,7 +159,14 @@ def _attachment(name: str) -> "Attachment":
     return read_attachment(Path(name))
 
 
-def _as_json(end: "TurnEnd", notices: list[str], *, saved: bool) -> str:
+def as_json(end: "TurnEnd", notices: list[str], *, saved: bool) -> str:
+    """A reply for programs.
+
+    Args:
+        end: Of its turn.
+        notices: What the person was told on the way.
+        saved: Whether it was kept.
+    """
     made = end.generation
     speed = made.tokens_per_second
     return msgspec.json.encode(

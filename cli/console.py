@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vault.settings import Settings
     from vault.store import Vault
 
-__all__ = ["Console", "columns", "passphrase_file_from", "size"]
+__all__ = ["Console", "columns", "counted", "passphrase_file_from", "size"]
 
 _TRIES = 3
 

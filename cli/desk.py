@@ -90,17 +90,15 @@ class Desk:
         """
         from agent.tool_use import ToolUse
         from cli.approvals import TerminalApprover, tell_of_calls
-        from skills.library import Library
         from skills.sandbox.noted import noted_best
         from skills.toolbox import begin
 
         vault = self.vault
         assert vault is not None
-        used = Library(vault).use(skill) if skill else None
         approver = TerminalApprover(self.console, self._nobody_waits)
-        broker, bus = begin(vault, self.console.settings.network, approver, lambda: noted_best(vault), used)
-        bus.listen(lambda event: tell_of_calls(self.console, event))
-        return ToolUse(broker, used)
+        session = begin(vault, self.console.settings.network, approver, lambda: noted_best(vault), skill)
+        session.bus.listen(lambda event: tell_of_calls(self.console, event))
+        return ToolUse(session.broker, session.activation)
 
     def _nobody_waits(self) -> bool:
         """Whether the reply was stopped, everything is paused, or the vault locked."""

@@ -18,11 +18,12 @@ _EPILOG = """\
 examples:
   claw permission set files.read ~/notes ask       read there, after asking
   claw permission set files.read ~/notes allow     read there
-  claw permission set files.read ~/notes/tax deny  but not there: the strictest rule counts
+  claw permission set files.read ~/notes/tax deny  but not there
   claw permission set web.fetch '*.wikipedia.org' ask
   claw permission set files.read ~/notes default   as if nothing had been said
 
-What writes, runs a program or sends is always asked about, whatever a rule allows.
+The strictest rule counts. What writes, runs a program or sends is always asked
+about, whatever a rule allows.
 """
 _CLASSES = ("general", "medium", "highly-sensitive")
 _DECISIONS = ("allow", "ask", "deny", "default")

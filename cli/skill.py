@@ -1,4 +1,4 @@
-"""`claw skill`: list, inspect, import, validate, enable, disable or remove skills."""
+"""`claw skill`: list, inspect, import, validate, enable, disable, remove or run skills."""
 
 import argparse
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from cli import skill_examples
+from cli import skill_examples, skill_run
 from cli.console import Console, columns, size
 from cli.errors import UsageError
 from vault.errors import NoVault
@@ -62,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     removing.add_argument("--yes", action="store_true", help="don't ask")
     told = "what skills can be trained on: show, add, import or delete it"
     skill_examples.configure(verbs.add_parser("examples", help=told, description=f"{told[0].upper()}{told[1:]}."))
+    skill_run.configure(add("run", "let a skill work on files that you name", skill_run.run))
     parser.epilog = "A skill is granted nothing by being here: what it asks for is asked of you when it is used."
 
 
@@ -88,9 +89,10 @@ def _validate(arguments: argparse.Namespace, console: Console) -> int:
 def _import(arguments: argparse.Namespace, console: Console) -> int:
     from skills.candidate import read
     from skills.errors import SkillRefused
-    from skills.library import Library
+    from skills.library import Library, refuse_shadow
 
     candidate = read(arguments.path)
+    refuse_shadow(candidate.folder)
     if candidate.skill is None:
         for line in _complaints(candidate):
             console.say(line)
@@ -117,34 +119,37 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:
+    from skills import bundled
+    from skills.library import Library, bundled_record
+
     try:
         with console.open_vault() as vault:
-            from skills.library import Library
-
-            records = Library(vault).all()
+            library = Library(vault)
+            records = [*library.bundled(), *library.all()]
     except NoVault:
-        records = []
+        records = [bundled_record(name) for name in bundled.names()]
     if arguments.json:
         print(msgspec.json.encode(records).decode())
-    elif not records:
-        console.say("There are no skills yet. `claw skill import DIR` looks at one, and keeps it if you agree.")
     else:
         rows = [(record.name, _state(record), sanitize_line(record.source, 60)) for record in records]
-        print(columns([("NAME", "STATE", "IMPORTED FROM"), *rows]))
+        print(columns([("NAME", "STATE", "FROM"), *rows]))
     return 0
 
 
 def _inspect(arguments: argparse.Namespace, console: Console) -> int:
-    def look(library: "Library") -> "tuple[SkillRecord | None, Candidate]":
-        candidate = library.candidate(arguments.name)
-        return next((record for record in library.all() if record.name == arguments.name), None), candidate
+    from skills.library import BUNDLED
+
+    def look(library: "Library") -> "tuple[SkillRecord, Candidate]":
+        return library.record(arguments.name), library.candidate(arguments.name)
 
     record, candidate = _with(console, look)
     if arguments.json:
         print(msgspec.json.encode({"record": record, **_as_json(candidate)}).decode())
         return 0
-    if record:
-        print(f"{record.name}: {_state(record)}, imported from {sanitize_line(record.source)}")
+    origin = (
+        "comes with the program" if record.source == BUNDLED else f"imported from {sanitize_line(record.source)}"
+    )
+    print(f"{record.name}: {_state(record)}, {origin}")
     for line in _described(candidate, None):
         print(line)
     if candidate.skill:

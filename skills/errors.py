@@ -9,6 +9,14 @@ ClawError (vault.errors)
     ├── CapabilityRefused     a capability that isn't for this call, is used up or too old
     ├── ExampleRefused        exit 2: something that is no example to train on
     ├── ExamplesOff           exit 4: keeping results as examples isn't enabled
+    ├── EmbedderError         texts can't be compared
+    │   ├── EmbedderMissing   the package with the embedder's files isn't installed
+    │   ├── EmbedderRefused   exit 6: its files aren't those that they should be
+    │   └── EmbedderDied      its process ended in the middle of its work
+    ├── HeadRefused           exit 6: what was learned of examples can't be used
+    ├── InputRefused          exit 2: a skill can't work with what it was given
+    ├── ModelUnfit            exit 5: the model's window is too small for a skill
+    ├── RunStopped            exit 130: the person stopped a run
     └── SandboxError          something could not be run behind walls
         ├── NoSandbox         no tier of the sandbox works here, and nothing runs without one
         └── JobRefused        exit 2: the job can't be run as it is described
@@ -18,12 +26,20 @@ from vault.errors import ClawError
 
 __all__ = [
     "CapabilityRefused",
+    "EmbedderDied",
+    "EmbedderError",
+    "EmbedderMissing",
+    "EmbedderRefused",
     "ExampleRefused",
     "ExamplesOff",
+    "HeadRefused",
+    "InputRefused",
     "JobRefused",
+    "ModelUnfit",
     "NoSandbox",
     "NotPermitted",
     "RuleRefused",
+    "RunStopped",
     "SandboxError",
     "SkillError",
     "SkillRefused",
@@ -71,6 +87,48 @@ class ExamplesOff(SkillError):
     """Keeping results as examples isn't enabled."""
 
     exit_code = 4
+
+
+class EmbedderError(SkillError):
+    """Texts can't be compared: the embedder doesn't work here, or was asked for too much."""
+
+
+class EmbedderMissing(EmbedderError):
+    """The package that carries the embedder's files isn't installed, or lacks one."""
+
+
+class EmbedderRefused(EmbedderError):
+    """The embedder's files aren't those that they should be."""
+
+    exit_code = 6
+
+
+class EmbedderDied(EmbedderError):
+    """The embedder's process ended in the middle of its work."""
+
+
+class HeadRefused(SkillError):
+    """What was learned of examples is damaged, too large, or another embedder's."""
+
+    exit_code = 6
+
+
+class InputRefused(SkillError):
+    """A skill can't work with what it was given."""
+
+    exit_code = 2
+
+
+class ModelUnfit(SkillError):
+    """The model's context window is too small for what a skill asks."""
+
+    exit_code = 5
+
+
+class RunStopped(SkillError):
+    """The person stopped a run of a skill."""
+
+    exit_code = 130
 
 
 class SandboxError(SkillError):

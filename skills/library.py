@@ -1,8 +1,13 @@
-"""The skills that a person agreed to: kept in the vault, and used only as they were agreed to."""
+"""The skills that a person agreed to: kept in the vault, and used only as they were agreed to.
+
+Those that come with the program are there without being agreed to. Of them the vault keeps only whether the person
+switched one off, as a skill of that name without files.
+"""
 
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from skills import bundled
 from skills.candidate import Candidate, examine
 from skills.errors import SkillRefused
 from skills.skill_file import SkillFile
@@ -14,9 +19,11 @@ if TYPE_CHECKING:
     from vault.log.entries import Entry
     from vault.store import Vault
 
-__all__ = ["Library", "Skill"]
+__all__ = ["BUNDLED", "Library", "Skill", "bundled_record", "refuse_shadow"]
 
 _SHOWN_OF_DIGEST = 12
+BUNDLED = "bundled"
+"""Where a skill comes from that comes with the program."""
 
 
 class Skill(NamedTuple):
@@ -45,8 +52,23 @@ class Library:
         self._store = SkillStore(vault.database)
 
     def all(self) -> list[SkillRecord]:
-        """Every skill that was ever agreed to and not removed, by name."""
-        return self._store.all()
+        """Every skill that was ever agreed to and not removed, by name; those of the program aren't among them."""
+        return [record for record in self._store.all() if not bundled.is_bundled(record.name)]
+
+    def bundled(self) -> list[SkillRecord]:
+        """The skills that come with the program, by name."""
+        off = {record.name for record in self._store.all() if not record.enabled}
+        return [bundled_record(name, enabled=name not in off) for name in bundled.names()]
+
+    def record(self, name: str) -> SkillRecord:
+        """What is known of one skill, wherever it comes from.
+
+        Raises:
+            NotFound: there is no such skill.
+        """
+        if bundled.is_bundled(name):
+            return next(record for record in self.bundled() if record.name == name)
+        return self._store.get(name)
 
     def candidate(self, name: str) -> Candidate:
         """A skill as it lies in the vault, to be looked at.
@@ -54,6 +76,8 @@ class Library:
         Raises:
             NotFound: there is no such skill.
         """
+        if bundled.is_bundled(name):
+            return bundled.candidate(name)
         return examine(self._store.get(name).name, self._store.files(name))
 
     def changes(self, candidate: Candidate) -> list[str] | None:
@@ -70,8 +94,9 @@ class Library:
             source: Where it came from.
 
         Raises:
-            SkillRefused: its `SKILL.md` can't be used.
+            SkillRefused: its `SKILL.md` can't be used, or its name is that of a skill that comes with the program.
         """
+        refuse_shadow(candidate.folder)
         if candidate.skill is None:
             problem = next(problem for problem in candidate.problems if problem.refused)
             raise SkillRefused(f"SKILL.md, line {problem.line}: {problem.text}.")
@@ -92,10 +117,13 @@ class Library:
         Raises:
             NotFound: there is no such skill.
         """
-        digest = self._store.get(name).digest
+        digest = self.record(name).digest
 
         def work(connection: Connection) -> None:
-            self._store.enable(connection, name, enabled=enabled)
+            if bundled.is_bundled(name):
+                self._store.put(connection, bundled_record(name, enabled=enabled), {})
+            else:
+                self._store.enable(connection, name, enabled=enabled)
             self._log(connection, f"a skill was {'enabled' if enabled else 'disabled'}", digest)
 
         self._vault.database.write(work)
@@ -108,7 +136,13 @@ class Library:
 
         Raises:
             NotFound: there is no such skill.
+            SkillRefused: it comes with the program.
         """
+        if bundled.is_bundled(name):
+            raise SkillRefused(
+                f"The skill {name!r} comes with the program, and can't be removed.",
+                hint=f"`claw skill disable {name}` keeps it from being used.",
+            )
         digest = self._store.get(name).digest
 
         def work(connection: Connection) -> None:
@@ -125,7 +159,7 @@ class Library:
             NotFound: there is no such skill.
             SkillRefused: it is disabled; or its files aren't those that were agreed to, which disables it.
         """
-        record, candidate = self._store.get(name), self.candidate(name)
+        record, candidate = self.record(name), self.candidate(name)
         if not record.enabled:
             raise SkillRefused(
                 f"The skill {name!r} is disabled.", hint=f"`claw skill enable {name}` lets it be used."
@@ -138,8 +172,42 @@ class Library:
             )
         return Skill(record, candidate.skill, candidate.files)
 
+    def offered(self) -> list[tuple[str, str]]:
+        """The name and the description of every skill that is enabled and whose `SKILL.md` can be read."""
+        return self._described(self.all())
+
+    def known(self) -> list[tuple[str, str]]:
+        """The same of those that come with the program too."""
+        return self._described([*self.bundled(), *self.all()])
+
+    def _described(self, records: list[SkillRecord]) -> list[tuple[str, str]]:
+        found = []
+        for record in records:
+            candidate = self.candidate(record.name) if record.enabled else None
+            if candidate and candidate.skill:
+                found.append((record.name, candidate.skill.description))
+        return found
+
     def _log(self, connection: Connection, what: str, digest: str) -> None:
         self._vault.log.record(connection, _entry(f"{what} ({digest[:_SHOWN_OF_DIGEST]})", digest))
+
+
+def bundled_record(name: str, *, enabled: bool = True) -> SkillRecord:
+    """What is known of a skill that comes with the program."""
+    return SkillRecord(name, bundled.candidate(name).digest, BUNDLED, 0, enabled)
+
+
+def refuse_shadow(name: str) -> None:
+    """Let no skill be taken for one that comes with the program.
+
+    Raises:
+        SkillRefused: it has the name of one.
+    """
+    if bundled.is_bundled(name):
+        raise SkillRefused(
+            f"A skill called {name!r} comes with the program; another one can't take its place.",
+            hint="Give the skill, and its folder, another name.",
+        )
 
 
 def _entry(description: str, digest: str) -> "Entry":

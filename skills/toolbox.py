@@ -2,15 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from skills.library import Skill
+from skills.library import Library
 from skills.permissions.approval import Approver
 from skills.permissions.broker import Broker
 from skills.permissions.events import Bus
 from skills.permissions.record import CallRecord
 from skills.permissions.rules import Rules
+from skills.sandbox.tiers import best
 from skills.sandbox.walls import Walls
+from skills.tools.activation import Activation, Offer, activation_tools
 from skills.tools.arithmetic import arithmetic_tool
 from skills.tools.clock import clock_tool
 from skills.tools.edits import WRITE, edit_tools
@@ -26,13 +29,14 @@ from vault.pause import PauseLatch
 from vault.settings import NetworkSettings
 from vault.store import Vault
 
-__all__ = ["PERMISSIONS", "begin", "every_tool"]
+__all__ = ["PERMISSIONS", "Session", "begin", "described", "every_tool"]
 
 PERMISSIONS = {
     READ: "list, read and search the files of a folder",
     WRITE: "write files in a folder, after showing what changes",
     "notes.add": "remember a note",
     "notes.search": "find notes again",
+    "skill.use": "take up a skill that you agreed to, and read its files",
     "skill.run": "run a script of a skill, in the sandbox",
     "python.run": "run Python text, in the sandbox",
     FETCH: "ask a host for a page",
@@ -43,7 +47,7 @@ PERMISSIONS = {
 
 
 def every_tool(
-    vault: Vault, network: NetworkSettings, rules: Rules, walls: Callable[[], Walls], skill: Skill | None = None
+    vault: Vault, network: NetworkSettings, rules: Rules, walls: Callable[[], Walls], activation: Activation
 ) -> list[Tool[Any]]:
     """The tools that can be of use under the rules as they are now; the others would only take up the context."""
     policy = rules.policy()
@@ -61,11 +65,38 @@ def every_tool(
     if policy.granted(WRITE):
         tools += edit_tools(lambda: rules.policy().granted(WRITE))
     tools.append(python_tool(walls))
-    if skill is not None and any(name.startswith("scripts/") for name in skill.files):
-        tools.append(script_tool(skill, walls))
+    tools += activation_tools(activation)
+    if activation.offers or activation.skill:
+        tools.append(script_tool(activation, walls))
     if any(rule.resource.startswith("host:") for rule in rules.all()):
         tools.append(fetch_tool(door))
     return tools
+
+
+def described(vault: Vault) -> dict[str, str]:
+    """Every tool there is, whatever the rules, with its description."""
+    no_folders: Callable[[], list[Path]] = list
+    tools: list[Tool[Any]] = [clock_tool(), arithmetic_tool(), *note_tools(NoteStore(vault.database))]
+    tools += [*file_tools(no_folders), *edit_tools(no_folders), python_tool(best), fetch_tool(_nowhere)]
+    return {tool.name: tool.description for tool in tools}
+
+
+def _nowhere() -> contextlib.AbstractContextManager[Egress]:
+    raise AssertionError("a tool that is only described is never called")
+
+
+class Session(NamedTuple):
+    """What a conversation with tools stands on.
+
+    Attributes:
+        broker: Holds every call to the rules.
+        bus: Tells what happens.
+        activation: Says which skill is in use.
+    """
+
+    broker: Broker
+    bus: Bus
+    activation: Activation
 
 
 def begin(
@@ -73,8 +104,8 @@ def begin(
     network: NetworkSettings,
     approver: Approver,
     walls: Callable[[], Walls],
-    skill: Skill | None = None,
-) -> tuple[Broker, Bus]:
+    skill: str | None = None,
+) -> Session:
     """Begin a session of calls.
 
     Args:
@@ -82,12 +113,14 @@ def begin(
         network: How the door reaches the network.
         approver: Asks the person.
         walls: Gives the walls that programs run behind.
-        skill: In use, if any.
+        skill: Name of the skill that is in use from the beginning; the model then takes up no other.
 
-    Returns:
-        The broker, and the bus that tells what happens.
+    Raises:
+        NotFound, SkillRefused: there is no such skill, or it can't be used.
     """
-    rules, bus = Rules(vault), Bus()
+    rules, bus, library = Rules(vault), Bus(), Library(vault)
     bus.listen(CallRecord(vault.log).hear)
-    tools = every_tool(vault, network, rules, walls, skill)
-    return Broker(tools, rules.policy, approver, bus, PauseLatch(vault.home)), bus
+    offers = [] if skill else [Offer(name, description) for name, description in library.offered()]
+    activation = Activation(offers, library.use, library.use(skill) if skill else None)
+    tools = every_tool(vault, network, rules, walls, activation)
+    return Session(Broker(tools, rules.policy, approver, bus, PauseLatch(vault.home)), bus, activation)

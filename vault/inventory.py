@@ -24,6 +24,7 @@ class Kind(StrEnum):
     PERMISSIONS = "permissions"
     NOTES = "notes"
     EXAMPLES = "training examples"
+    SKILL_RUNS = "unfinished runs of skills"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -141,6 +142,23 @@ TABLES: dict[str, Table] = {
         ("id",),
         {**_all(_MEDIUM, "id skill kind source created_ms"), **_all(_SENSITIVE, "input output")},
         since=7,
+    ),
+    "skill_runs": Table(
+        Kind.SKILL_RUNS,
+        ("id",),
+        _all(_MEDIUM, "id skill started_ms updated_ms"),
+        travels=Travels.NOWHERE,
+        merges=False,
+        since=9,
+    ),
+    "skill_run_answers": Table(
+        Kind.SKILL_RUNS,
+        ("run", "request"),
+        {**_all(_MEDIUM, "run request"), "answer": _SENSITIVE},
+        travels=Travels.NOWHERE,
+        erased_with="skill_runs",
+        merges=False,
+        since=9,
     ),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2

@@ -49,6 +49,8 @@ class Retained(StrEnum):
     """What its other entries say."""
     NOTIFICATIONS = "notifications"
     """Notifications, after they were seen."""
+    UNFINISHED_RUNS = "unfinished-runs"
+    """What runs of skills that were stopped have done so far; until then they can be gone on with."""
     UNFINISHED_DOWNLOADS = "unfinished-downloads"
     """Parts of models, after their download broke off; until then it can be gone on with."""
     TEMPORARY_FILES = "temporary-files"
@@ -68,6 +70,7 @@ DEFAULTS: dict[Retained, _Default] = {
     Retained.SENSITIVE_LOG: _Default(7, "cleared; the leaf stays"),
     Retained.LOG: _Default(90, "cleared; the leaf stays"),
     Retained.NOTIFICATIONS: _Default(30, "removed"),
+    Retained.UNFINISHED_RUNS: _Default(7, "removed"),
     Retained.UNFINISHED_DOWNLOADS: _Default(7, "removed"),
     Retained.TEMPORARY_FILES: _Default(0, "removed"),
 }
@@ -79,6 +82,7 @@ KEPT_BY: dict[Kind, tuple[Retained, ...]] = {
     Kind.EXAMPLES: (Retained.EXAMPLES,),
     Kind.LOG: (Retained.SENSITIVE_LOG, Retained.LOG),
     Kind.NOTIFICATIONS: (Retained.NOTIFICATIONS,),
+    Kind.SKILL_RUNS: (Retained.UNFINISHED_RUNS,),
 }
 """Which rules decide over which tables; the others' rows stay until the vault is erased."""
 
@@ -116,6 +120,7 @@ class RetentionReport(msgspec.Struct, frozen=True):
     log_entries: int = 0
     notifications: int = 0
     files: int = 0
+    runs: int = 0
     left: str = ""
 
     @property
@@ -130,6 +135,9 @@ class RetentionReport(msgspec.Struct, frozen=True):
             f"cleared {_count(self.log_entries, 'log entry', 'log entries')}" if self.log_entries else "",
             f"removed {_count(self.notifications, 'notification')}" if self.notifications else "",
             f"removed {_count(self.files, 'leftover file')}" if self.files else "",
+            f"removed {_count(self.runs, 'unfinished run of a skill', 'unfinished runs of skills')}"
+            if self.runs
+            else "",
         ]
         return "; ".join(part for part in parts if part) or "nothing was due"
 
@@ -216,7 +224,7 @@ class Retention:
     def _let_go(
         self, connection: Connection, before: dict[Retained, int | None], now: int, files: int
     ) -> RetentionReport:
-        archived, erased, cleared, removed = 0, Erased(), 0, 0
+        archived, erased, cleared, removed, runs = 0, Erased(), 0, 0, 0
         # First those that had been archived before: nothing is archived and erased on one day.
         if (limit := before[Retained.ARCHIVED_SESSIONS]) is not None:
             sessions = find_sessions(connection, "archived_ms < ?", limit)
@@ -232,7 +240,9 @@ class Retention:
                 cleared += self._log().expire(connection, limit, sensitive)
         if (limit := before[Retained.NOTIFICATIONS]) is not None:
             removed = connection.execute("DELETE FROM notifications WHERE seen_ms < ?", (limit,)).rowcount
-        return RetentionReport(archived, erased, cleared, removed, files)
+        if (limit := before[Retained.UNFINISHED_RUNS]) is not None:
+            runs = connection.execute("DELETE FROM skill_runs WHERE updated_ms < ?", (limit,)).rowcount
+        return RetentionReport(archived, erased, cleared, removed, files, runs)
 
 
 def in_words(days: int | None) -> str:

@@ -8,7 +8,7 @@ import resource
 import threading
 from typing import TYPE_CHECKING
 
-from agent.worker.protocol import PROTOCOL, Cancel, Failed, Generate, Reply, Request, Setup
+from agent.worker.protocol import PROTOCOL, Cancel, Count, Counted, Failed, Generate, Reply, Request, Setup
 from vault.frames import FrameReader, FrameWriter
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         writer.write(Failed(0, "memory", str(error) or "the model can't be loaded into it"))
         return
     writer.write(engine.ready("seccomp" if setup.confine else "none"))
-    inbox: queue.SimpleQueue[Generate] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Generate | Count] = queue.SimpleQueue()
     cancelled: set[int] = set()
     current = [0]
 
@@ -77,7 +77,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
             except BaseException as error:  # noqa: BLE001  this thread's end alone would leave both sides waiting for ever
                 os.write(2, type(error).__name__.encode())
                 os._exit(1)
-            if isinstance(message, Generate):
+            if isinstance(message, Generate | Count):
                 inbox.put(message)
             elif isinstance(message, Cancel):
                 cancelled.add(message.id)
@@ -89,6 +89,9 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
     threading.Thread(target=listen, name="requests", daemon=True).start()
     while True:
         request = inbox.get()
+        if isinstance(request, Count):
+            writer.write(Counted(request.id, engine.count(request.text)))
+            continue
         engine.stop_flag[0] = b"\0"
         current[0] = request.id
         if request.id in cancelled:

@@ -105,6 +105,10 @@ class Engine:
             self._evaluate_batch((llama.llama_token * count)(), count)
         self._forget_from(0)
 
+    def count(self, text: str) -> int:
+        """How many tokens a text is."""
+        return len(self.vocabulary.tokenize(text, control=False, first=False))
+
     def generate(self, request: Generate, send: Callable[[Reply], None]) -> None:
         """Answer one request; `stop_flag` set by another thread ends it within milliseconds.
 

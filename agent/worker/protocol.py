@@ -9,6 +9,8 @@ __all__ = [
     "Called",
     "Cancel",
     "ChatMessage",
+    "Count",
+    "Counted",
     "Delta",
     "Evaluated",
     "Failed",
@@ -134,7 +136,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
 
 
-Request = Setup | Generate | Cancel
+class Count(msgspec.Struct, frozen=True, tag="count"):
+    """Ask how many tokens a text is."""
+
+    id: int
+    text: str
+
+
+Request = Setup | Generate | Cancel | Count
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -245,4 +254,11 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed
+class Counted(msgspec.Struct, frozen=True, tag="counted"):
+    """So many tokens a text is, by itself: what it spells of control tokens counts as text, as in a prompt."""
+
+    id: int
+    tokens: int
+
+
+Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed | Counted

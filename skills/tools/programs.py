@@ -15,6 +15,7 @@ from skills.library import Skill
 from skills.sandbox.job import PYTHON, Ended, Job, Outcome, Progress
 from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
+from skills.tools.activation import Activation
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Running, Tool, digest_of
 from vault.classes import DataClass
 from vault.sanitize import sanitize, sanitize_line
@@ -76,23 +77,23 @@ def python_tool(walls: Callable[[], Walls]) -> Tool[RunPython]:
     )
 
 
-def script_tool(skill: Skill, walls: Callable[[], Walls]) -> Tool[RunScript]:
-    """The tool that runs a script of a skill which the person agreed to.
+def script_tool(activation: Activation, walls: Callable[[], Walls]) -> Tool[RunScript]:
+    """The tool that runs a script of the skill in use, which the person agreed to.
 
     Args:
-        skill: As it was just taken from the library.
+        activation: Says which skill that is.
         walls: As for `python_tool`.
     """
-    name = skill.file.name
-    scripts = sorted(file for file in skill.files if file.startswith("scripts/") and file.endswith(".py"))
 
     def plan(given: RunScript) -> Plan:
-        if given.script not in scripts:
-            raise ToolFailed(
-                f"The skill has no script {sanitize_line(given.script, 80)!r}; it has: {', '.join(scripts)}."
-            )
+        skill = activation.skill
+        scripts = _scripts(skill)
+        if skill is None or given.script not in scripts:
+            there = f"it has: {', '.join(scripts)}" if scripts else "there is none in use that has any"
+            raise ToolFailed(f"The skill has no script {sanitize_line(given.script, 80)!r}; {there}.")
         if any(sanitize_line(word, 10_000) != word for word in given.arguments):
             raise ToolFailed("The arguments hold control or invisible characters.")
+        name = skill.file.name
         inputs = {f"{name}/{file}": data for file, data in skill.files.items()}
         argv = (*PYTHON, f"in/{name}/{given.script}", *given.arguments)
         job = Job(argv, inputs, stdin=given.stdin.encode("utf-8", "replace"))
@@ -109,14 +110,19 @@ def script_tool(skill: Skill, walls: Callable[[], Walls]) -> Tool[RunScript]:
     return Tool(
         "run_script",
         "skill.run",
-        f"Run a script of the skill {name}: {', '.join(scripts) or 'it has none'}.",
+        "Run a script of the skill that is in use.",
         RunScript,
         Effect.RUN,
         DataClass.MEDIUM,
         plan,
-        lambda given: (Resource("skill", f"{name}/{given.script}"),),
+        lambda given: (Resource("skill", f"{activation.name}/{given.script}"),),
         foreign=True,
     )
+
+
+def _scripts(skill: Skill | None) -> list[str]:
+    files = skill.files if skill else {}
+    return sorted(file for file in files if file.startswith("scripts/") and file.endswith(".py"))
 
 
 def _run(job: Job, walls: Walls, running: Running) -> str:

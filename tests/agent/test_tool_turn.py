@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -13,12 +13,13 @@ from agent.context import content
 from agent.errors import ContextOverflow
 from agent.inference import Inference
 from agent.models.embedded import EMBEDDED
-from agent.tool_use import ToolUse
-from agent.worker.protocol import ToolForm
+from agent.worker.protocol import ChatMessage, ToolForm
+from skills.library import Skill
 from skills.permissions.events import Finished, Started
+from skills.skill_file import SkillFile
 from skills.tools.tool import Running, Tool
 from tests.agent.talk import GREEDY, LONG, wait_until, when, worker
-from tests.agent.ticking import TICK, eager_gguf, tick_tool
+from tests.agent.ticking import TICK, eager_gguf, tick_tool, using
 from tests.fixtures.models import PASSPHRASE
 from tests.skills.permissions.conftest import Session as Permitted
 from vault.conversations import Conversations
@@ -26,6 +27,7 @@ from vault.errors import Paused, VaultError
 from vault.messages import Attachment, Message, Session
 from vault.pause import PauseLatch
 from vault.settings import ContextSettings, Settings
+from vault.skill_store import SkillRecord
 from vault.store import Vault
 
 FORMS: list[ToolForm] = ["none", "hermes"]
@@ -56,7 +58,7 @@ class Turns:
         self.assistant = assistant_of(vault, inference, overflow)
         self.session: Session = self.assistant.start_session("Hi", "")
         self.permitted = Permitted(vault, tools, [])
-        self.use = ToolUse(self.permitted.broker)
+        self.use = using(self.permitted.broker)
 
     def say(self, text: str = "What does the clock do?", *attachments: Attachment) -> list[Event]:
         turn = self.assistant.reply(self.session, text, sampling=RANDOM, attachments=attachments, tools=self.use)
@@ -143,6 +145,29 @@ def test_with_no_tools_to_call_it_just_answers(vault: Vault, eager: Inference) -
     assert end_of(events).message.status == "complete"
 
 
+def test_a_skill_that_a_step_takes_up_is_followed_from_the_next_one_on(
+    vault: Vault, eager: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts: list[str] = []
+    real = eager.generate
+
+    def generate(messages: list[ChatMessage], *more: Any, **named: Any) -> Generator[Any]:
+        prompts.append("\n".join(message.text for message in messages if message.role == "system"))
+        return real(messages, *more, **named)
+
+    def take_up(_running: Running) -> str:
+        record = SkillRecord("tidy-up", "0" * 64, "a folder", 0, enabled=True)
+        turns.use.activation.skill = Skill(record, SkillFile("tidy-up", "Tidies up.", "Count to ten.", 5), {})
+        return "in use now"
+
+    monkeypatch.setattr(eager, "generate", generate)
+    turns = Turns(vault, eager, tick_tool(take_up))
+    turns.say()
+
+    assert len(prompts) == 4
+    assert ["Count to ten." in prompt for prompt in prompts] == [False, True, True, True]
+
+
 # Stopping
 
 
@@ -166,7 +191,7 @@ def test_a_stop_while_a_tool_runs_ends_the_tool_and_the_turn(vault: Vault, eager
     assert turns.path[-1].status == "cancelled"
     assert any(isinstance(event, Finished) for event in turns.permitted.events)
 
-    turns.use = ToolUse(Permitted(vault, [], []).broker)
+    turns.use = using(Permitted(vault, [], []).broker)
     assert end_of(turns.say("Go on.")).message.status == "complete"
 
 
@@ -328,7 +353,7 @@ def test_a_conversation_deleted_while_its_tool_runs_is_an_error_and_not_back(
         vault.conversations.delete(turns.session.id)
         return "deleted"
 
-    turns.use = ToolUse(Permitted(vault, [tick_tool(delete)], []).broker)
+    turns.use = using(Permitted(vault, [tick_tool(delete)], []).broker)
     with pytest.raises(VaultError, match="deleted while its reply was being written"):
         turns.say("Hi")
 

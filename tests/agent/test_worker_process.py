@@ -33,7 +33,7 @@ from tests.agent.talk import (
     when,
     worker,
 )
-from tests.fixtures.processes import run_function, start_function
+from tests.fixtures.processes import run_function, start_function, without_seccomp
 from vault.settings import InferenceSettings
 
 
@@ -168,16 +168,6 @@ def test_a_worker_holds_the_model_its_pipes_and_nothing_else(tiny_model: Path, t
 
 def test_a_worker_gives_itself_up_first_when_memory_runs_out(shared: Inference) -> None:
     assert Path(f"/proc/{pid_of(shared)}/oom_score_adj").read_text().strip() == "1000"
-
-
-def without_seccomp() -> None:
-    """Forbid this process and its children to install any more filters, as some containers do."""
-    from skills.sandbox import bpf
-    from skills.sandbox.syscalls import this_machine
-
-    machine = this_machine()
-    code = [(0x20, 0, 0, 0), (0x15, 0, 1, machine.seccomp), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
-    bpf.install(machine, b"".join(struct.pack("=HBBI", *instruction) for instruction in code))
 
 
 def ask_unconfined(model: str) -> None:

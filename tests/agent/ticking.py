@@ -1,18 +1,24 @@
 """A tool that needs no arguments, and models that call it whenever they may."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gguf
 
+from agent.tool_use import ToolUse
 from agent.worker.protocol import ToolForm
+from skills.library import Skill
+from skills.permissions.broker import Broker
+from skills.tools.activation import Activation
 from skills.tools.tool import Arguments, Effect, Plan, Running, Tool
 from tests.hermes_model import hermes_gguf
 from tests.tiny_model import tiny_gguf
 from vault.classes import DataClass
+from vault.errors import NotFound
 
-__all__ = ["TICK", "eager_gguf", "tick_tool"]
+__all__ = ["TICK", "eager_gguf", "tick_tool", "using"]
 
 TICK = "tool: tick {}"
 """Under which name its results are kept."""
@@ -39,6 +45,15 @@ def tick_tool(
         lambda _given: Plan("tick", work),
         foreign=True,
     )
+
+
+def using(broker: Broker, skill: Skill | None = None, *, clock: Callable[[], float] = time.monotonic) -> ToolUse:
+    """The tools of a conversation in which no other skill can be taken up."""
+
+    def use(name: str) -> Skill:
+        raise NotFound(f"There is no skill {name!r}.")
+
+    return ToolUse(broker, Activation([], use, skill), clock=clock)
 
 
 def eager_gguf(path: Path, form: ToolForm, *, context: int = 2048) -> Path:

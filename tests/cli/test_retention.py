@@ -38,6 +38,7 @@ def test_the_rules_are_shown_with_their_defaults(person: Person) -> None:
         "sensitive-log": 7,
         "log": 90,
         "notifications": 30,
+        "unfinished-runs": 7,
         "unfinished-downloads": 7,
         "temporary-files": 0,
     }
@@ -105,7 +106,7 @@ def test_a_run_says_what_went(person: Person) -> None:
     age(person, "old", 31)
     assert person.claw("vault", "retention", "run").stderr == "Archived 1 conversation.\n"
     report = json.loads(person.claw("vault", "retention", "run", "--json").stdout)
-    assert list(report) == ["archived", "erased", "log_entries", "notifications", "files", "left"]
+    assert list(report) == ["archived", "erased", "log_entries", "notifications", "files", "runs", "left"]
 
 
 def test_archived_conversations_are_listed_and_found_when_asked_for(person: Person) -> None:

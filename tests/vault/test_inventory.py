@@ -8,7 +8,7 @@ import pytest
 from tests.fixtures.databases import decrypted
 from tests.fixtures.models import PASSPHRASE
 from vault import migrations
-from vault.classes import DataClass
+from vault.classes import DataClass, HighlySensitive
 from vault.connection import Connection
 from vault.conversations import Conversations
 from vault.database import Database
@@ -17,6 +17,7 @@ from vault.home import Home
 from vault.inventory import TABLES, Table, sealed_columns
 from vault.log.entries import Action, Entry
 from vault.messages import Attachment, Generation
+from vault.run_store import RunStore
 from vault.store import Vault
 
 CANARY = "the attached canary sang of pomegranates"
@@ -120,6 +121,7 @@ def fill(vault: Vault) -> None:
         kept.finish(reply.id, "done", "complete", GENERATION)
     texts = (f"{CANARY} in", f"{CANARY} out")
     vault.database.write(lambda c: ExampleStore(vault.database).put(c, "count", ExampleKind.ADDED, texts))
+    RunStore(vault.database).keep("ab" * 32, "a-skill", "cd" * 32, HighlySensitive(CANARY.encode()))
     vault.log.append(
         Entry(action=Action.EXPORT, purpose="a test", data_class=DataClass.MEDIUM, description="three things")
     )

@@ -10,6 +10,7 @@ from skills.errors import ToolFailed
 from skills.library import Skill
 from skills.sandbox.tiers import best
 from skills.skill_file import SkillFile, parse
+from skills.tools.activation import Activation
 from skills.tools.programs import python_tool, script_tool
 from skills.tools.tool import Plan, Running, Tool
 from vault.skill_store import SkillRecord
@@ -26,6 +27,14 @@ def skill(**files: bytes) -> Skill:
     return Skill(SkillRecord("count", "ab" * 32, "here", 0, True), read, named)
 
 
+def _no_other(name: str) -> Skill:
+    raise AssertionError(name)
+
+
+def its_scripts() -> Tool[Any]:
+    return script_tool(Activation([], _no_other, skill()), best)
+
+
 def plan(tool: Tool[Any], **arguments: object) -> Plan:
     made = tool.plan(tool.read(msgspec.json.encode(arguments)))
     assert isinstance(made, Plan)
@@ -33,7 +42,12 @@ def plan(tool: Tool[Any], **arguments: object) -> Plan:
 
 
 def test_a_script_sees_its_skills_files_its_arguments_and_its_input() -> None:
-    made = plan(script_tool(skill(), best), script="scripts/count.py", arguments=["a", "b"], stdin="four")
+    made = plan(
+        its_scripts(),
+        script="scripts/count.py",
+        arguments=["a", "b"],
+        stdin="four",
+    )
     assert made.work(RUNNING) == "4 ['a', 'b'] an asset"
     assert "'a' 'b'" in made.details
     assert "four" in made.details
@@ -42,12 +56,16 @@ def test_a_script_sees_its_skills_files_its_arguments_and_its_input() -> None:
 @pytest.mark.parametrize("name", ["SKILL.md", "scripts/none.py", "../x.py", "assets/x", "/etc/passwd", ""])
 def test_only_a_script_of_the_skill_is_run(name: str) -> None:
     with pytest.raises(ToolFailed, match="has no script"):
-        plan(script_tool(skill(), best), script=name)
+        plan(its_scripts(), script=name)
 
 
 def test_arguments_that_cant_be_shown_arent_given() -> None:
     with pytest.raises(ToolFailed):
-        plan(script_tool(skill(), best), script="scripts/count.py", arguments=["a\x1b[8mb"])
+        plan(
+            its_scripts(),
+            script="scripts/count.py",
+            arguments=["a\x1b[8mb"],
+        )
 
 
 def test_a_program_that_fails_says_why_and_harmlessly() -> None:

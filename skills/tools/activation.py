@@ -1,0 +1,147 @@
+"""Skills on demand: the names and descriptions are always there, the rest is read when a skill is taken up.
+
+Taking one up grants nothing: its instructions are followed as far as they serve what the person asks, and every
+call that it leads to is ruled on as the skill's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from skills.errors import ToolFailed
+from skills.library import Skill
+from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool
+from vault.classes import DataClass
+from vault.sanitize import sanitize, sanitize_line
+
+__all__ = ["Activation", "Offer", "activation_tools"]
+
+_MOST_OFFERED = 4_000
+"""Characters of all names and descriptions together: about a thousand tokens of the context."""
+_LONGEST_DESCRIPTION = 200
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A skill that can be taken up.
+
+    Attributes:
+        name: Of the skill.
+        description: What it does, and when it is of use.
+    """
+
+    name: str
+    description: str
+
+
+class Activation:
+    """Which skill is in use.
+
+    Args:
+        offers: The skills that can be taken up.
+        use: Gives one of them, checked.
+        skill: In use from the beginning, if any.
+
+    Attributes:
+        skill: That is in use.
+    """
+
+    def __init__(self, offers: Sequence[Offer], use: Callable[[str], Skill], skill: Skill | None = None) -> None:
+        self.offers = _within_budget(offers)
+        self.skill = skill
+        self._use = use
+
+    @property
+    def name(self) -> str:
+        """Of the skill that is in use; empty where none is."""
+        return self.skill.file.name if self.skill else ""
+
+    def take_up(self, name: str) -> Skill:
+        """Take up a skill.
+
+        Raises:
+            NotFound, SkillRefused: there is none, or it can't be used.
+        """
+        self.skill = self._use(name)
+        return self.skill
+
+
+class ReadSkillFile(Arguments, frozen=True):
+    """Which file of the skill."""
+
+    path: Annotated[str, msgspec.Meta(description="its name in the skill, such as references/forms.md")]
+
+
+def activation_tools(activation: Activation) -> list[Tool[Any]]:
+    """The tools that take up a skill, and read what it brings."""
+    tools: list[Tool[Any]] = []
+    if activation.offers:
+        tools.append(_use_tool(activation))
+    if activation.offers or activation.skill:
+        tools.append(_read_tool(activation))
+    return tools
+
+
+def _use_tool(activation: Activation) -> Tool[Any]:
+    names = tuple(offer.name for offer in activation.offers)
+    field = ("skill", Annotated[Literal[names], msgspec.Meta(description="its name")])
+    arguments = msgspec.defstruct("UseSkill", [field], bases=(Arguments,), frozen=True, forbid_unknown_fields=True)
+
+    def plan(given: Any) -> Plan:  # noqa: ANN401  of the type just made
+        def work(_running: object) -> str:
+            skill = activation.take_up(given.skill)
+            files = ", ".join(sorted(skill.files.keys() - {"SKILL.md"}))
+            return f"The skill {given.skill} is in use now." + (f" Its files: {files}" if files else "")
+
+        return Plan(f"take up the skill {given.skill}", work)
+
+    offered = "; ".join(f"{offer.name}: {offer.description}" for offer in activation.offers)
+    return Tool(
+        "use_skill",
+        "skill.use",
+        f"Take up a skill where one fits what is asked. {offered}",
+        arguments,
+        Effect.NONE,
+        DataClass.MEDIUM,
+        plan,
+        lambda given: (Resource("skill", given.skill),),
+    )
+
+
+def _read_tool(activation: Activation) -> Tool[ReadSkillFile]:
+    def plan(given: ReadSkillFile) -> Plan:
+        skill = activation.skill
+        if skill is None:
+            raise ToolFailed("No skill is in use.")
+        data = skill.files.get(given.path)
+        if data is None:
+            raise ToolFailed(f"The skill has no file {sanitize_line(given.path, 80)!r}.")
+        try:
+            text = sanitize(data.decode())
+        except UnicodeDecodeError:
+            raise ToolFailed("That file isn't text.") from None
+        return Plan(f"read {given.path} of the skill {activation.name}", lambda _running: text)
+
+    return Tool(
+        "read_skill_file",
+        "skill.use",
+        "Read a file of the skill that is in use.",
+        ReadSkillFile,
+        Effect.NONE,
+        DataClass.MEDIUM,
+        plan,
+        lambda _given: (Resource("skill", activation.name),),
+        foreign=True,
+    )
+
+
+def _within_budget(offers: Sequence[Offer]) -> list[Offer]:
+    """As many as there is room for, each with the beginning of its description."""
+    left, kept = _MOST_OFFERED, []
+    for offer in offers:
+        short = Offer(offer.name, sanitize_line(offer.description, _LONGEST_DESCRIPTION))
+        left -= len(short.name) + len(short.description)
+        if left < 0:
+            break
+        kept.append(short)
+    return kept
