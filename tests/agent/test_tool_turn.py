@@ -13,7 +13,7 @@ from agent.context import content
 from agent.errors import ContextOverflow
 from agent.inference import Inference
 from agent.models.embedded import EMBEDDED
-from agent.worker.protocol import ChatMessage, ToolForm
+from agent.worker.protocol import ChatMessage, Sampling, ToolForm
 from skills.library import Skill
 from skills.permissions.events import Finished, Started
 from skills.skill_file import SkillFile
@@ -151,9 +151,9 @@ def test_a_skill_that_a_step_takes_up_is_followed_from_the_next_one_on(
     prompts: list[str] = []
     real = eager.generate
 
-    def generate(messages: list[ChatMessage], *more: Any, **named: Any) -> Generator[Any]:
+    def generate(messages: list[ChatMessage], sampling: Sampling, **named: Any) -> Generator[Any]:  # noqa: ANN401
         prompts.append("\n".join(message.text for message in messages if message.role == "system"))
-        return real(messages, *more, **named)
+        return real(messages, sampling, **named)
 
     def take_up(_running: Running) -> str:
         record = SkillRecord("tidy-up", "0" * 64, "a folder", 0, enabled=True)
