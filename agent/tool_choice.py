@@ -31,11 +31,12 @@ class WantedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-def choice_schema(tools: Sequence[Tool[Any]]) -> str:
+def choice_schema(tools: Sequence[Tool[Any]], *, may_answer: bool = True) -> str:
     """The JSON schema of a choice.
 
     Args:
         tools: That may be called.
+        may_answer: Whether it may call none of them.
     """
     answer: dict[str, Any] = {
         "type": "object",
@@ -52,7 +53,7 @@ def choice_schema(tools: Sequence[Tool[Any]]) -> str:
         }
         for tool in tools
     ]
-    return json.dumps({"anyOf": [answer, *calls]})
+    return json.dumps({"anyOf": [answer, *calls] if may_answer else calls})
 
 
 def read_choice(text: str) -> WantedCall | None:

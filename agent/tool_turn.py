@@ -85,12 +85,14 @@ class ToolTurn:
         """
         steps, newest, answering = self._tools.steps(), None, not self._tools.broker.tools
         earlier = {attachment.name for attachment in question.attachments}
+        suggested = self._tools.suggested(question.text) if self._own and not answering else ""
         while True:
             if steps.over and not answering:
                 yield Notice(f"No more tools are used for this reply: {steps.over}.")
                 answering = True
             try:
-                wanted = yield from self._ask(question, asked, answering=answering)
+                wanted = yield from self._ask(question, asked, suggested, answering=answering)
+                suggested = ""
             except ContextOverflow:
                 if newest is not None:
                     yield Notice(f"{named(newest)} doesn't fit the context window, and wasn't read.")
@@ -112,14 +114,16 @@ class ToolTurn:
             earlier.discard(newest.name)
 
     def _ask(
-        self, question: Message, asked: Asked, *, answering: bool
+        self, question: Message, asked: Asked, suggested: str, *, answering: bool
     ) -> Generator[Delta | Evaluated | Finished | Notice, None, WantedCall | None]:
         """Ask once; `None` when that was the answer, or was stopped."""
         choosing = self._own and not answering
         asked = asked._replace(system_prompt=self._tools.system(asked.system_prompt))  # a step may take up a skill
         if choosing:
             sampling = msgspec.structs.replace(asked.sampling, max_tokens=_MOST_CHOICE_TOKENS, stop=())
-            asked = Asked(asked.system_prompt, sampling, self._tools.schema, self._tools.question)
+            asked = Asked(
+                asked.system_prompt, sampling, self._tools.schema(suggested), self._tools.question(suggested)
+            )
         elif not answering:
             asked = asked._replace(
                 system_prompt=self._tools.with_care(asked.system_prompt), tools=self._tools.offered

@@ -15,6 +15,7 @@ from vault.lock import LockLimits
 
 if TYPE_CHECKING:
     from agent.tool_use import ToolUse
+    from skills.suggestion import Suggestion
     from vault.database import Database
     from vault.messages import Session
     from vault.model_store import ModelRecord
@@ -65,6 +66,7 @@ class Desk:
         self.vault: Vault | None = None
         self.inference: Inference | None = None
         self._unkept: Database | None = None
+        self._suggestion: Suggestion | None = None
         if keep or needs_history or name != EMBEDDED_NAME:
             self.vault = console.open_vault(create=keep, due=keep)
         try:
@@ -91,6 +93,7 @@ class Desk:
         from agent.tool_use import ToolUse
         from cli.approvals import TerminalApprover, tell_of_calls
         from skills.sandbox.noted import noted_best
+        from skills.suggestion import Suggestion
         from skills.toolbox import begin
 
         vault = self.vault
@@ -98,7 +101,11 @@ class Desk:
         approver = TerminalApprover(self.console, self._nobody_waits)
         session = begin(vault, self.console.settings.network, approver, lambda: noted_best(vault), skill)
         session.bus.listen(lambda event: tell_of_calls(self.console, event))
-        return ToolUse(session.broker, session.activation)
+        if self._suggestion is not None:
+            self._suggestion.close()
+        tools = session.broker.tools
+        self._suggestion = Suggestion({name: tool.description for name, tool in tools.items()})
+        return ToolUse(session.broker, session.activation, suggest=self._suggestion.of)
 
     def _nobody_waits(self) -> bool:
         """Whether the reply was stopped, everything is paused, or the vault locked."""
@@ -189,6 +196,8 @@ class Desk:
         """End the worker and close the vault."""
         if self.inference is not None:
             self.inference.close()
+        if self._suggestion is not None:
+            self._suggestion.close()
         if self._unkept is not None:
             self._unkept.close()
         if self.vault is not None:
