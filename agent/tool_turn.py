@@ -18,6 +18,7 @@ from agent.tool_choice import ANSWER, WantedCall, read_call, read_choice
 from agent.tool_use import ToolUse
 from agent.turn_events import Notice
 from agent.worker.protocol import Called, Delta, Evaluated, Finished, OfferedTool, Sampling, ToolForm
+from vault.classes import DataClass
 from vault.conversations import Conversations
 from vault.errors import NotFound
 from vault.messages import Attachment, Message
@@ -83,6 +84,7 @@ class ToolTurn:
             NotFound: the conversation was deleted meanwhile.
             VaultError: the vault can't be written, or everything is paused.
         """
+        suggested_was = ""
         steps, newest, answering = self._tools.steps(), None, not self._tools.broker.tools
         earlier = {attachment.name for attachment in question.attachments}
         suggested = self._tools.suggested(question.text) if self._own and not answering else ""
@@ -92,7 +94,7 @@ class ToolTurn:
                 answering = True
             try:
                 wanted = yield from self._ask(question, asked, suggested, answering=answering)
-                suggested = ""
+                suggested, suggested_was = "", suggested
             except ContextOverflow:
                 if newest is not None:
                     yield Notice(f"{named(newest)} doesn't fit the context window, and wasn't read.")
@@ -109,14 +111,26 @@ class ToolTurn:
             if wanted.tool == ANSWER and self._own:
                 answering = True
                 continue
+            if suggested_was and not wanted.tool:
+                continue  # the model could not call what it was to call; it may choose by itself
             newest = steps.take(wanted, self._stop)
             question = self._keep(question, newest, instead_of=earlier)
             earlier.discard(newest.name)
+
+    def _note_what_was_read(self, question: Message) -> None:
+        """Files and results that stand in the conversation, and a skill's instructions, were written by others."""
+        trust = self._tools.broker.trust
+        for message in self._conversations.path(question.session_id, question.id):
+            for attachment in message.attachments:
+                trust.has_before_it(attachment.name, DataClass.HIGHLY_SENSITIVE)
+        if skill := self._tools.activation.foreign:
+            trust.has_before_it(f"the skill {skill}", DataClass.MEDIUM)
 
     def _ask(
         self, question: Message, asked: Asked, suggested: str, *, answering: bool
     ) -> Generator[Delta | Evaluated | Finished | Notice, None, WantedCall | None]:
         """Ask once; `None` when that was the answer, or was stopped."""
+        self._note_what_was_read(question)
         choosing = self._own and not answering
         asked = asked._replace(system_prompt=self._tools.system(asked.system_prompt))  # a step may take up a skill
         if choosing:

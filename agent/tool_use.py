@@ -19,7 +19,7 @@ __all__ = ["Steps", "ToolUse"]
 _MOST_STEPS = 8
 _MOST_SECONDS = 300.0
 _MOST_SKILL = 20_000
-_SHOWN_OF_CALL = 300
+_SHOWN_OF_NAME = 60
 _HOW = """\
 Before you answer, you may use a tool. Reply with JSON, and nothing else:
 {"tool": "NAME", "arguments": {...}} uses one, and you are then given what came of it;
@@ -149,13 +149,15 @@ class Steps:
         arguments = _canonical(bytes(wanted.arguments))
         key = wanted.tool, arguments
         times = self._seen[key] = self._seen.get(key, 0) + 1
-        named = sanitize_line(f"{wanted.tool} {arguments}", _SHOWN_OF_CALL)
+        # The arguments may be private: they go with the result, which is sealed, and not into its name.
+        name = f"{RESULT}{sanitize_line(wanted.tool, _SHOWN_OF_NAME)} {self.taken}"
+        called = f"Called with {sanitize(arguments)}"
         if times > 1:
             self._over = "" if times == 2 else "the same call was wanted again and again"
-            return Attachment(f"{RESULT}{named}", "That was called before, and its result is above. Go on from it.")
+            return Attachment(name, f"{called}\nThat was called before, and its result is above. Go on from it.")
         asked_by = self._use.activation.name
         outcome = self._use.broker.call(wanted.tool, bytes(wanted.arguments), asked_by=asked_by, stop=stop)
-        return Attachment(f"{RESULT}{named}", _told(outcome))
+        return Attachment(name, f"{called}\n{_told(outcome)}")
 
 
 def _described(tool: Tool[Any]) -> str:
@@ -170,7 +172,7 @@ def _described(tool: Tool[Any]) -> str:
 
 def _canonical(arguments: bytes) -> str:
     try:
-        return json.dumps(json.loads(arguments), sort_keys=True, ensure_ascii=False)
+        return " ".join(json.dumps(json.loads(arguments), sort_keys=True, ensure_ascii=False).split())
     except (ValueError, RecursionError):
         return arguments.decode("utf-8", "replace")
 

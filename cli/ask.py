@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     wants_tools = wants_tools or bool(arguments.skill)
     needs_vault = continues or wants_tools
     with Desk(console, arguments.model, keep=not arguments.no_save, needs_history=needs_vault) as desk:
+        tools = desk.tools(arguments.skill) if wants_tools else None  # which may be refused
         session = _session(arguments, desk, prompt)
         sampling = new_sampling(
             console.settings.sampling,
@@ -90,7 +91,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             max_tokens=arguments.max_tokens,
             seed=arguments.seed,
         )
-        tools = desk.tools(arguments.skill) if wants_tools else None
         try:
             with stoppable(desk.assistant.cancel):
                 turn = desk.assistant.reply(

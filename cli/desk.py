@@ -91,7 +91,7 @@ class Desk:
             NotFound, SkillRefused: there is no such skill, or it can't be used.
         """
         from agent.tool_use import ToolUse
-        from cli.approvals import TerminalApprover, tell_of_calls
+        from cli.approvals import Narrator, TerminalApprover
         from skills.sandbox.noted import noted_best
         from skills.suggestion import Suggestion
         from skills.toolbox import begin
@@ -99,8 +99,9 @@ class Desk:
         vault = self.vault
         assert vault is not None
         approver = TerminalApprover(self.console, self._nobody_waits)
-        session = begin(vault, self.console.settings.network, approver, lambda: noted_best(vault), skill)
-        session.bus.listen(lambda event: tell_of_calls(self.console, event))
+        closed = [self.console.passphrase_file] if self.console.passphrase_file else []
+        session = begin(vault, self.console.settings.network, approver, lambda: noted_best(vault), skill, closed)
+        session.bus.listen(Narrator(self.console).hear)
         if self._suggestion is not None:
             self._suggestion.close()
         tools = session.broker.tools

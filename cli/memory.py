@@ -28,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     searching.add_argument("words", metavar="WORDS")
     searching.add_argument("--json", action="store_true")
     searching.set_defaults(work=_search)
+    showing = verbs.add_parser("show", help="show one note, whole")
+    showing.add_argument("id", metavar="ID")
+    showing.set_defaults(work=_show)
     adding = verbs.add_parser("add", help="remember a note, read from stdin or typed")
     adding.add_argument(
         "text", nargs="?", metavar="TEXT", help="- or nothing reads stdin, out of your shell's history"
@@ -72,6 +75,14 @@ def _print(notes: "list[Note]", arguments: argparse.Namespace, console: Console)
             for note in notes
         ]
         print(columns(rows))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, console: Console) -> int:
+    from vault.note_store import NoteStore
+
+    with console.open_vault() as vault:
+        print(NoteStore(vault.database).get(arguments.id).text)
     return 0
 
 

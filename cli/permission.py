@@ -1,6 +1,8 @@
 """`claw permission`: show what the assistant's tools may do, or change it."""
 
 import argparse
+import fnmatch
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -92,20 +94,33 @@ def _set(arguments: argparse.Namespace, console: Console) -> int:
     from skills.toolbox import PERMISSIONS
     from vault.classes import DataClass
 
-    default = arguments.decision == "default"
-    decision = Decision.DENY if default else Decision(arguments.decision)
-    rule = new_rule(arguments.permission, arguments.resource, decision, DataClass(arguments.data_class))
-    if "*" not in rule.permission and rule.permission not in PERMISSIONS:
+    if arguments.decision == "default":
+        return _unset(arguments, console)
+    rule = new_rule(
+        arguments.permission, arguments.resource, Decision(arguments.decision), DataClass(arguments.data_class)
+    )
+    if not any(fnmatch.fnmatchcase(name, rule.permission) for name in PERMISSIONS):
         raise RuleRefused(
             f"{rule.permission!r} names nothing that a tool does.", hint="`claw permission show` lists it."
         )
-    with console.open_vault(create=not default) as vault:
-        if not default:
-            Rules(vault).set(rule)
-            console.say(f"{rule.permission} on {rule.resource}: {rule.decision}.")
-            return 0
-        if not Rules(vault).unset(rule.permission, rule.resource):
-            console.say("There was no such rule.")
-            return 1
-    console.say(f"{rule.permission} on {rule.resource}: as without a rule.")
+    with console.open_vault(create=True) as vault:
+        Rules(vault).set(rule)
+    console.say(f"{rule.permission} on {rule.resource}: {rule.decision}.")
+    return 0
+
+
+def _unset(arguments: argparse.Namespace, console: Console) -> int:
+    """Remove a rule, by what it says: what it is about may be gone, or lead elsewhere by now."""
+    from skills.permissions.rules import Rules
+
+    given = os.path.expanduser(arguments.resource)
+    names = (given, os.path.abspath(given), os.path.realpath(given), given.lower())
+    stored = [given, *(f"{kind}:{name}" for kind in ("file", "host", "skill", "vault") for name in names)]
+    with console.open_vault() as vault:
+        rules = Rules(vault)
+        gone = [resource for resource in stored if rules.unset(arguments.permission, resource)]
+    if not gone:
+        console.say("There was no such rule.")
+        return 1
+    console.say(f"{arguments.permission} on {gone[0]}: as without a rule.")
     return 0

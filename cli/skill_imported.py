@@ -35,6 +35,8 @@ def follow(arguments: argparse.Namespace, console: Console) -> int:
         for name in arguments.file
     ]
     prompt = arguments.question or _FOLLOW
+    if arguments.output or arguments.forget:
+        raise UsageError("-o and --forget are for the skills that come with the program.", hint="Leave them out.")
     with Desk(console, arguments.model) as desk:
         tools = desk.tools(str(arguments.name))
         session = desk.assistant.start_session(f"{arguments.name}: {prompt}")
@@ -56,13 +58,12 @@ def run_script(arguments: argparse.Namespace, console: Console) -> int:
     from skills.sandbox.noted import noted_best
     from skills.toolbox import begin
 
-    if arguments.file or arguments.question:
+    if arguments.file or arguments.question or arguments.json or arguments.output or arguments.forget:
         raise UsageError("A script reads standard input, and takes --argument.", hint="Leave the rest out.")
     given = "" if sys.stdin.isatty() else read_text(sys.stdin.buffer, "Standard input")
     with console.open_vault() as vault:
-        session = begin(
-            vault, console.settings.network, _ByCommand(), lambda: noted_best(vault), str(arguments.name)
-        )
+        name = str(arguments.name)
+        session = begin(vault, console.settings.network, _ByCommand(), lambda: noted_best(vault), name)
         call = {"script": arguments.script, "arguments": arguments.argument, "stdin": given}
         outcome = session.broker.call(
             "run_script", msgspec.json.encode(call), asked_by=str(arguments.name), stop=threading.Event()

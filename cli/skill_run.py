@@ -28,7 +28,7 @@ examples:
   claw skill run meeting-summarizer -f meeting.txt "Who orders the printer?"
   claw skill run document-qa -f notes/ -f contract.txt "When does it end?" --json
   claw skill run word-count --script scripts/count.py < text.txt
-  claw skill run intent-router "What is seven times eight?"
+  claw skill run intent-router "Make minutes of the meeting"
 Minutes and answers that are stopped (Ctrl-C) or killed go on where they were
 when you run the same again.
 """

@@ -1,14 +1,16 @@
 """The tools there are for one conversation, and the broker that holds their calls to the person's rules."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from skills.errors import NotPermitted
 from skills.library import Library
 from skills.permissions.approval import Approver
 from skills.permissions.broker import Broker
 from skills.permissions.events import Bus
+from skills.permissions.policy import Decision
 from skills.permissions.record import CallRecord
 from skills.permissions.rules import Rules
 from skills.sandbox.tiers import best
@@ -21,8 +23,9 @@ from skills.tools.files import READ, file_tools
 from skills.tools.notes import note_tools
 from skills.tools.pages import FETCH, fetch_tool
 from skills.tools.programs import python_tool, script_tool
-from skills.tools.tool import Tool
+from skills.tools.tool import Effect, Resource, Tool
 from vault.budget import Budget
+from vault.classes import DataClass
 from vault.egress import Egress, EgressJournal
 from vault.note_store import NoteStore
 from vault.pause import PauseLatch
@@ -59,9 +62,13 @@ def every_tool(
         with Egress(network, journal, latch) as egress:
             yield egress
 
+    def sight() -> Callable[[Path], int]:
+        now = rules.policy()
+        return lambda path: now.strictness(READ, path)
+
     tools: list[Tool[Any]] = [clock_tool(), arithmetic_tool(), *note_tools(NoteStore(vault.database))]
     if policy.granted(READ):
-        tools += file_tools(lambda: rules.policy().granted(READ))
+        tools += file_tools(lambda: rules.policy().granted(READ), sight)
     if policy.granted(WRITE):
         tools += edit_tools(lambda: rules.policy().granted(WRITE))
     tools.append(python_tool(walls))
@@ -105,6 +112,7 @@ def begin(
     approver: Approver,
     walls: Callable[[], Walls],
     skill: str | None = None,
+    closed: Sequence[Path] = (),
 ) -> Session:
     """Begin a session of calls.
 
@@ -114,11 +122,17 @@ def begin(
         approver: Asks the person.
         walls: Gives the walls that programs run behind.
         skill: Name of the skill that is in use from the beginning; the model then takes up no other.
+        closed: Files that no rule opens, such as the one that holds the passphrase.
 
     Raises:
         NotFound, SkillRefused: there is no such skill, or it can't be used.
+        NotPermitted: a rule keeps it from being used.
     """
-    rules, bus, library = Rules(vault), Bus(), Library(vault)
+    rules, bus, library = Rules(vault, closed), Bus(), Library(vault)
+    if skill:
+        ruling = rules.policy().rule("skill.use", Effect.NONE, DataClass.MEDIUM, [Resource("skill", skill)])
+        if ruling.decision is Decision.DENY:
+            raise NotPermitted(f"The skill {skill!r} isn't to be used. {ruling.why}")
     bus.listen(CallRecord(vault.log).hear)
     offers = [] if skill else [Offer(name, description) for name, description in library.offered()]
     activation = Activation(offers, library.use, library.use(skill) if skill else None)

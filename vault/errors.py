@@ -31,6 +31,7 @@ ClawError                     something a person can act on; carries the exit co
     ├── VersionTooNew
     ├── DiskFull
     ├── InUse                 another program holds the database for longer than anybody waits
+    ├── NoteRefused           a note that is empty or too long, or one too many
     ├── NotFound              exit 2: no such session, message or model
     ├── FrameError            a peer process broke the framing
     └── EgressError           something that should leave or arrive didn't
@@ -65,6 +66,7 @@ __all__ = [
     "NoKeychain",
     "NoVault",
     "NotFound",
+    "NoteRefused",
     "OverBudget",
     "PassphraseFileRefused",
     "PassphraseMissing",
@@ -244,6 +246,10 @@ class DiskFull(VaultError):
 
 class InUse(VaultError):
     """Another program holds the vault's database for longer than anybody waits."""
+
+
+class NoteRefused(VaultError):
+    """A note that is empty or too long, or one too many."""
 
 
 class NotFound(VaultError):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vault.connection import Connection
 from vault.database import Database, Row
-from vault.errors import NotFound, VaultError
+from vault.errors import NoteRefused, NotFound
 from vault.sanitize import sanitize
 from vault.tombstones import Buried, bury
 
@@ -46,19 +46,19 @@ class NoteStore:
         """Remember something.
 
         Raises:
-            VaultError: it is empty or too long, or there are too many notes.
+            NoteRefused: it is empty or too long, or there are too many notes.
         """
         text = sanitize(text).strip()
         if not text:
-            raise VaultError("An empty note says nothing; it was not kept.")
+            raise NoteRefused("An empty note says nothing; it was not kept.")
         if len(text) > LONGEST_NOTE:
-            raise VaultError(f"A note may have {LONGEST_NOTE:,} characters, and this one has {len(text):,}.")
+            raise NoteRefused(f"A note may have {LONGEST_NOTE:,} characters, and this one has {len(text):,}.")
         note = Note(secrets.token_hex(_ID_BYTES), text, source, time.time_ns() // 1_000_000)
 
         def work(connection: Connection) -> None:
             count = connection.execute("SELECT count(*) FROM notes").fetchone()
             if count and int(count[0]) >= MOST_NOTES:
-                raise VaultError(
+                raise NoteRefused(
                     f"There are {MOST_NOTES:,} notes, and no more fit.", hint="`claw memory forget ID`"
                 )
             connection.execute("INSERT INTO notes VALUES (?, ?, ?, ?)", note)
@@ -72,6 +72,17 @@ class NoteStore:
             lambda c: c.execute("SELECT * FROM notes ORDER BY created_ms DESC, id").fetchall()
         )
         return [_note(row) for row in rows]
+
+    def get(self, note_id: str) -> Note:
+        """One note.
+
+        Raises:
+            NotFound: there is no such note.
+        """
+        row = self._database.read(lambda c: c.execute("SELECT * FROM notes WHERE id = ?", (note_id,)).fetchone())
+        if row is None:
+            raise _unknown(note_id)
+        return _note(row)
 
     def search(self, words: str, limit: int = 20) -> list[Note]:
         """Notes that hold some of the words, those with most of them first, then the newest."""
@@ -93,7 +104,7 @@ class NoteStore:
 
         def work(connection: Connection) -> None:
             if not connection.execute("DELETE FROM notes WHERE id = ?", (note_id,)).rowcount:
-                raise NotFound(f"There is no note {note_id!r}.", hint="`claw memory list` shows those there are.")
+                raise _unknown(note_id)
             bury(connection, Buried.NOTE, note_id, time.time_ns() // 1_000_000)
 
         self._database.write(work)
@@ -102,3 +113,7 @@ class NoteStore:
 
 def _note(row: Row) -> Note:
     return Note(row[0], row[1], row[2], row[3])
+
+
+def _unknown(note_id: str) -> NotFound:
+    return NotFound(f"There is no note {note_id!r}.", hint="`claw memory list` shows those there are.")

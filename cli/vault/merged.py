@@ -36,6 +36,7 @@ def say_merged(
         (merged.copied, "added under new ids, because others have theirs here"),
         (merged.messages, _few(merged.messages, "message", "added")),
         (merged.models, _few(merged.models, "registration", "of models added")),
+        (merged.notes, _few(merged.notes, "note", "added")),
         (merged.examples, _few(merged.examples, "training example", "added")),
         (merged.known, _few(merged.known, "conversation", "here already")),
         (merged.erased, "erased here on purpose, staying away"),

@@ -22,7 +22,7 @@ from skills.permissions.rate import Rate
 from skills.permissions.trust import Trust
 from skills.tools.tool import MOST_RESULT, Arguments, Effect, Plan, Resource, Running, Tool, digest_of
 from vault.classes import DataClass
-from vault.errors import EgressError
+from vault.errors import ClawError, EgressError, NotFound
 from vault.pause import PauseLatch
 from vault.sanitize import sanitize, sanitize_line
 
@@ -111,11 +111,20 @@ class Broker:
             given = tool.read(arguments)
             resources = tool.about(given)
             plan, digest, how = self._permitted(call, given, resources)
-        except SkillError as error:
+            self._latch.check()  # a pause may have begun while the person thought
+        except (SkillError, NotFound, OSError) as error:
             refused = isinstance(error, NotPermitted)
-            self._bus.tell(Refused(number, name, error.message, tool.data_class, digest_of(name, arguments)))
-            return Outcome(_bounded(error.message), ok=False, refused=refused)
+            why = error.message if isinstance(error, ClawError) else f"{error.strerror}."
+            self._refuse(call, why)
+            return Outcome(_bounded(why), ok=False, refused=refused)
+        except BaseException as error:
+            self._refuse(call, f"it ended with {type(error).__name__}")
+            raise
         return self._do(call, plan, resources, digest, how)
+
+    def _refuse(self, call: "_Call", why: str) -> None:
+        digest = digest_of(call.tool.name, call.arguments)
+        self._bus.tell(Refused(call.number, call.tool.name, why, call.tool.data_class, digest))
 
     def _permitted(self, call: "_Call", given: Arguments, resources: tuple[Resource, ...]) -> tuple[Plan, str, str]:
         """Plan a call that is permitted, by rule or by the person.
@@ -131,14 +140,14 @@ class Broker:
         ruling = self._policy().rule_on(tool, resources)
         if ruling.decision is Decision.DENY:
             raise NotPermitted(f"{tool.name} isn't permitted here. {ruling.why}")
-        plan = tool.plan(given)  # only now: it may look at what it is about
+        plan = tool.plan(given, resources)  # only now: it may look at what it is about
         names = tuple(map(str, resources))
         digest = digest_of(tool.name, msgspec.json.encode(given), call.asked_by, *names, plan.basis)
         wary = self.trust.reasons(tool.effect)
         if ruling.decision is Decision.ALLOW and not plan.dangerous and not wary:
             return plan, digest, "a rule"
         lasting = tool.effect in _LASTING and not plan.dangerous
-        scope = (tool.permission, names, call.asked_by, plan.basis if tool.effect is Effect.RUN else "")
+        scope = (tool.name, names, call.asked_by, plan.basis if tool.effect is Effect.RUN else "")
         agreed_at = self._agreed.get(scope)
         if lasting and agreed_at is not None and (not wary or agreed_at == self.trust.reading):
             return plan, digest, "the person, for this session"
@@ -166,7 +175,6 @@ class Broker:
         tool, begun = call.tool, time.monotonic()
         names = tuple(map(str, resources))
         capability = self._mint.make(tool.name, names, digest)
-        self._latch.check()
         action = sanitize_line(plan.action, 200)
         acts = tool.effect in _ACTS
         self._bus.tell(Started(call.number, tool.name, action, tool.data_class, digest, acts, how))
@@ -193,6 +201,8 @@ class Broker:
             return _bounded(plan.work(running)), False
         except (ToolFailed, SandboxError, EgressError) as error:
             return _bounded(error.message), True
+        except OSError as error:
+            return f"The system refused: {error.strerror}.", True
 
 
 class _Call(msgspec.Struct, frozen=True):

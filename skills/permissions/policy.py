@@ -7,6 +7,7 @@ folder that was granted.
 
 import fnmatch
 import os
+import re
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -22,7 +23,10 @@ from vault.sanitize import sanitize_line
 __all__ = ["ANY", "Decision", "Policy", "Ruling", "new_rule"]
 
 ANY = "*"
-_KINDS = ("file", "host", "skill", "vault")
+_KIND_OF = {"files": "file", "web": "host", "skill": "skill", "notes": "vault"}
+"""What the rules of a permission's first word are about; the others' are about nothing in particular."""
+_HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_SKILL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(/[^/*?\[].*)?")
 _STRICTEST_FIRST = list(DataClass)
 _WILD = set("*?[")
 
@@ -88,13 +92,22 @@ class Policy:
 
     def rule_on(self, tool: Tool[Any], resources: Sequence[Resource]) -> Ruling:
         """What is to happen with a call, by the strictest rule about any of its resources."""
-        rulings = [self._about(tool, resource) for resource in resources or (None,)]
+        return self.rule(tool.permission, tool.effect, tool.data_class, resources)
+
+    def rule(self, permission: str, effect: Effect, data_class: DataClass, resources: Sequence[Resource]) -> Ruling:
+        """As `rule_on`, for what a tool would be if there were one."""
+        rulings = [self._about(permission, effect, data_class, resource) for resource in resources or (None,)]
         ruling = max(rulings, key=lambda ruling: ruling.decision.strictness)
-        if ruling.decision is Decision.ALLOW and tool.effect in _NEVER_JUST_ALLOWED:
-            return Ruling(Decision.ASK, f"What {tool.effect} is always asked about.")
+        if ruling.decision is Decision.ALLOW and effect in _NEVER_JUST_ALLOWED:
+            return Ruling(Decision.ASK, f"What {effect} is always asked about.")
         return ruling
 
-    def _about(self, tool: Tool[Any], resource: Resource | None) -> Ruling:
+    def strictness(self, permission: str, path: Path) -> int:
+        """How strict the rules are about reading a file: the more, the stricter."""
+        resource = Resource("file", str(path))
+        return self.rule(permission, Effect.READ, DataClass.HIGHLY_SENSITIVE, [resource]).decision.strictness
+
+    def _about(self, permission: str, effect: Effect, data_class: DataClass, resource: Resource | None) -> Ruling:
         if resource and resource.kind == "file":
             path = resource.name
             if any(_within(path, own, hidden=True) or _within(own, path, hidden=True) for own in self._own):
@@ -102,7 +115,7 @@ class Policy:
         fitting = [
             rule
             for rule in self._rules
-            if fnmatch.fnmatchcase(tool.permission, rule.permission) and _covers(rule, resource, tool.data_class)
+            if fnmatch.fnmatchcase(permission, rule.permission) and _covers(rule, resource, data_class)
         ]
         if fitting:
             rule = max(fitting, key=lambda rule: Decision(rule.decision).strictness)
@@ -110,15 +123,14 @@ class Policy:
         if resource and resource.kind == "file":
             return Ruling(
                 Decision.DENY,
-                f"No folder that you granted for {tool.permission} holds it "
-                f"(`claw permission set {tool.permission} FOLDER ask` grants one).",
+                f"No folder that you granted for {permission} holds it "
+                f"(`claw permission set {permission} FOLDER ask` grants one).",
             )
-        decision = _DEFAULTS[tool.effect]
+        decision = _DEFAULTS[effect]
         if decision is Decision.DENY:
             return Ruling(
                 decision,
-                f"{tool.permission} is off until you turn it on "
-                f"(`claw permission set {tool.permission} HOST ask`).",
+                f"{permission} is off until you turn it on (`claw permission set {permission} HOST ask`).",
             )
         return Ruling(decision, "You made no rule about it.")
 
@@ -140,37 +152,56 @@ def new_rule(permission: str, resource: str, decision: Decision, data_class: Dat
             f"{permission!r} names nothing that a tool does.", hint="`claw permission show` lists it."
         )
     return PermissionRule(
-        permission, _resource(permission, resource), data_class, decision, time.time_ns() // 1_000_000
+        permission, _resource(permission, resource, decision), data_class, decision, time.time_ns() // 1_000_000
     )
 
 
-def _resource(permission: str, resource: str) -> str:
+def _resource(permission: str, resource: str, decision: Decision) -> str:
+    if not resource or sanitize_line(resource, 4096) != resource:
+        raise RuleRefused("The resource is empty, or holds characters that can't be shown.")
+    area = permission.partition(".")[0]
+    kind, colon, name = resource.partition(":")
+    named = name if colon and kind == _KIND_OF.get(area) else resource
     if resource == ANY:
-        if permission.partition(".")[0] in ("files", "web"):
+        if area in ("files", "web") and decision is not Decision.DENY:
             raise RuleRefused(
-                "A rule about files names a folder, and one about the web names a host.",
+                "A rule that opens files names a folder, and one that opens the web names a host.",
                 hint="No rule opens all of them at once.",
             )
         return ANY
-    if sanitize_line(resource, 4096) != resource or not resource:
-        raise RuleRefused("The resource holds characters that can't be shown.")
-    kind, colon, name = resource.partition(":")
-    if colon and kind in _KINDS and kind != "file":
-        return f"{kind}:{name.lower() if kind == 'host' else name}"
-    if permission.startswith("web."):
-        return f"host:{resource.lower()}"
-    if permission.startswith("files."):
-        path = Path(os.path.realpath(os.path.expanduser(resource.removeprefix("file:"))))
-        if _WILD & set(resource):
-            raise RuleRefused("A folder is named as it is, without patterns: all that is in it is meant.")
-        if path == Path("/"):
-            raise RuleRefused("The whole system can't be granted.", hint="Name a folder.")
-        if not path.exists():
-            raise RuleRefused(f"There is no {path}.")
-        return f"file:{path}"
+    match area:
+        case "files":
+            return f"file:{_folder(named, decision)}"
+        case "web":
+            return f"host:{_host(named)}"
+        case "skill" if _SKILL.fullmatch(named):
+            return f"skill:{named}"
+        case "notes" if named == "notes":
+            return "vault:notes"
     raise RuleRefused(
-        f"{resource!r} isn't a resource of {permission}.", hint="Say skill:NAME, vault:notes, host:NAME, or *."
+        f"{resource!r} isn't a resource of {permission}.",
+        hint="Files take a folder, the web a host, skills a name, notes the word notes; all else takes *.",
     )
+
+
+def _folder(given: str, decision: Decision) -> Path:
+    if _WILD & set(given):
+        raise RuleRefused("A folder is named as it is, without patterns: all that is in it is meant.")
+    path = Path(os.path.realpath(os.path.expanduser(given)))
+    if path == Path("/") and decision is not Decision.DENY:
+        raise RuleRefused("The whole system can't be granted.", hint="Name a folder.")
+    if decision is not Decision.DENY and not path.exists():
+        raise RuleRefused(f"There is no {path}.")
+    return path
+
+
+def _host(given: str) -> str:
+    host = given.lower()
+    if not _HOST.fullmatch(host):
+        raise RuleRefused(
+            f"{given!r} is no host, and no domain with *. before it.", hint="Such as example.org, or *.example.org"
+        )
+    return host
 
 
 def _covers(rule: PermissionRule, resource: Resource | None, data_class: DataClass) -> bool:
@@ -203,7 +234,7 @@ def _within(path: str, folder: str, *, hidden: bool) -> bool:
 
     Both are whole paths without links, `.` or `..`: texts tell it as well as `Path` would, at a tenth of the time.
     """
-    if path == folder:
-        return True
+    if path == folder or not folder.startswith("/"):
+        return path == folder
     inside = path.removeprefix(folder) if path.startswith(folder) else ""
     return inside.startswith("/") and (hidden or "/." not in inside)

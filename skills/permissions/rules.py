@@ -1,5 +1,7 @@
 """The rules of one vault: looked at, set, and every change an entry of the transparency log."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skills.permissions.policy import Policy
@@ -19,10 +21,12 @@ class Rules:
 
     Args:
         vault: Open.
+        closed: Files and folders that no rule opens, beside those of the vault and the settings.
     """
 
-    def __init__(self, vault: "Vault") -> None:
+    def __init__(self, vault: "Vault", closed: Sequence[Path] = ()) -> None:
         self._vault = vault
+        self._closed = list(closed)
         self._store = PermissionStore(vault.database)
 
     def all(self) -> list[PermissionRule]:
@@ -32,7 +36,7 @@ class Rules:
     def policy(self) -> Policy:
         """The rules as they are now, with the assistant's own files closed."""
         home = self._vault.home
-        return Policy(self.all(), [home.data, home.config_file.parent])
+        return Policy(self.all(), [home.data, home.config_file.parent, *self._closed])
 
     def set(self, rule: PermissionRule) -> None:
         """Keep a rule in the place of the one about the same."""

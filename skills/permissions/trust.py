@@ -42,6 +42,11 @@ class Trust:
                 kept.append(source)
         self.reading += foreign or sensitive
 
+    def has_before_it(self, source: str, data_class: DataClass) -> None:
+        """Something foreign stands in the conversation; told again and again, it counts once."""
+        if source not in self._foreign:
+            self.take_in(source, data_class, foreign=True)
+
     def reasons(self, effect: Effect) -> tuple[str, ...]:
         """Why somebody should look twice at a call with this effect; nothing where there is no reason."""
         if effect not in _WARY:

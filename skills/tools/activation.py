@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from skills.errors import ToolFailed
-from skills.library import Skill
+from skills.library import BUNDLED, Skill
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool
 from vault.classes import DataClass
 from vault.sanitize import sanitize, sanitize_line
@@ -56,6 +56,22 @@ class Activation:
         """Of the skill that is in use; empty where none is."""
         return self.skill.file.name if self.skill else ""
 
+    @property
+    def foreign(self) -> str:
+        """The name of the skill that is in use, if somebody else wrote it; empty for those of the program."""
+        return "" if self.skill is None or self.skill.record.source == BUNDLED else self.name
+
+    def current(self) -> Skill:
+        """The skill that is in use, checked once more: it may have been disabled or removed meanwhile.
+
+        Raises:
+            ToolFailed: none is in use.
+            NotFound, SkillRefused: it can't be used any more.
+        """
+        if self.skill is None:
+            raise ToolFailed("No skill is in use.")
+        return self._use(self.name)
+
     def take_up(self, name: str) -> Skill:
         """Take up a skill.
 
@@ -87,7 +103,7 @@ def _use_tool(activation: Activation) -> Tool[Any]:
     field = ("skill", Annotated[Literal[names], msgspec.Meta(description="its name")])
     arguments = msgspec.defstruct("UseSkill", [field], bases=(Arguments,), frozen=True, forbid_unknown_fields=True)
 
-    def plan(given: Any) -> Plan:  # noqa: ANN401  of the type just made
+    def plan(given: Any, _resources: object) -> Plan:  # noqa: ANN401  of the type just made
         def work(_running: object) -> str:
             skill = activation.take_up(given.skill)
             files = ", ".join(sorted(skill.files.keys() - {"SKILL.md"}))
@@ -109,11 +125,8 @@ def _use_tool(activation: Activation) -> Tool[Any]:
 
 
 def _read_tool(activation: Activation) -> Tool[ReadSkillFile]:
-    def plan(given: ReadSkillFile) -> Plan:
-        skill = activation.skill
-        if skill is None:
-            raise ToolFailed("No skill is in use.")
-        data = skill.files.get(given.path)
+    def plan(given: ReadSkillFile, _resources: object) -> Plan:
+        data = activation.current().files.get(given.path)
         if data is None:
             raise ToolFailed(f"The skill has no file {sanitize_line(given.path, 80)!r}.")
         try:

@@ -6,6 +6,7 @@ ever executed as a program. Sizes are bounded before anything is computed.
 
 import ast
 import re
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated
@@ -44,7 +45,7 @@ class Calculate(Arguments, frozen=True):
 def arithmetic_tool() -> Tool[Calculate]:
     """The tool that computes."""
 
-    def plan(given: Calculate) -> Plan:
+    def plan(given: Calculate, _about: object) -> Plan:
         return Plan(f"compute {sanitize_line(given.expression, 120)}", lambda _running: calculate(given.expression))
 
     return Tool("calculate", "arithmetic", "Compute exactly.", Calculate, Effect.NONE, DataClass.GENERAL, plan)
@@ -60,7 +61,10 @@ def calculate(expression: str) -> str:
         raise ToolFailed(f"An expression may have {_LONGEST} characters.")
     source = expression.strip().replace("^", "**")
     try:
-        value = _value(ast.parse(source, mode="eval").body, source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, about what is no program of ours
+            parsed = ast.parse(source, mode="eval").body
+        value = _value(parsed, source)
     except ZeroDivisionError:
         raise ToolFailed("That divides by zero.") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError):

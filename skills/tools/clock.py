@@ -21,7 +21,7 @@ def clock_tool() -> Tool[Now]:
         Now,
         Effect.NONE,
         DataClass.GENERAL,
-        lambda _given: Plan("tell the date and the time", lambda _running: _now()),
+        lambda _given, _about: Plan("tell the date and the time", lambda _running: _now()),
     )
 
 

@@ -9,6 +9,7 @@ import difflib
 import os
 import secrets
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ WRITE = "files.write"
 """What rules call it."""
 _GRANT = f"`claw permission set {WRITE} FOLDER ask` lets the assistant write there, after asking."
 _NEW_MODE = 0o600
-_MOST_DIFFERENCE = 400
+_MOST_DIFFERENCE = 200
 
 
 class WriteFile(Arguments, frozen=True):
@@ -56,12 +57,12 @@ def edit_tools(folders: Folders) -> list[Tool[WriteFile] | Tool[EditFile]]:
     def about(given: WriteFile | EditFile) -> tuple[Resource, ...]:
         return (Resource("file", str(at(given))),)
 
-    def plan_write(given: WriteFile) -> Plan:
-        path = at(given)
+    def plan_write(given: WriteFile, resources: tuple[Resource, ...]) -> Plan:
+        path = _file(resources)
         return _plan(path, _before(path), given.text)
 
-    def plan_edit(given: EditFile) -> Plan:
-        path = at(given)
+    def plan_edit(given: EditFile, resources: tuple[Resource, ...]) -> Plan:
+        path = _file(resources)
         before = _before(path)
         if before is None:
             raise ToolFailed(f"There is no {path} to edit.")
@@ -74,6 +75,13 @@ def edit_tools(folders: Folders) -> list[Tool[WriteFile] | Tool[EditFile]]:
         Tool("write_file", WRITE, "Write a text file.", WriteFile, Effect.WRITE, sensitive, plan_write, about),
         Tool("edit_file", WRITE, "Replace a text in a file.", EditFile, Effect.WRITE, sensitive, plan_edit, about),
     ]
+
+
+def _file(resources: tuple[Resource, ...]) -> Path:
+    path = Path(resources[0].name)
+    if path.is_dir():
+        raise ToolFailed(f"{path} is a folder.")
+    return path
 
 
 def _before(path: Path) -> str | None:
@@ -94,9 +102,9 @@ def _plan(path: Path, before: str | None, after: str) -> Plan:
     data = after.encode("utf-8", "surrogatepass")
     if len(data) > MOST_BYTES:
         raise ToolFailed(f"That is more than {MOST_BYTES >> 20} MiB.")
-    if sanitize(after) != after:
+    if _unseen(after) - _unseen(before or ""):
         # Somebody who reads the difference must see all of it.
-        raise ToolFailed("The text holds control or invisible characters; it isn't written.")
+        raise ToolFailed("It would add control or invisible characters; it isn't written.")
     if before == after:
         raise ToolFailed("That is in the file already.")
     verb = "write the new file" if before is None else "change"
@@ -108,13 +116,23 @@ def _plan(path: Path, before: str | None, after: str) -> Plan:
     )
 
 
+def _unseen(text: str) -> Counter[str]:
+    """The characters of a text that nobody would see."""
+    return Counter(text) - Counter(sanitize(text))
+
+
 def _difference(before: str, after: str) -> str:
-    lines = list(
-        difflib.unified_diff(sanitize(before).splitlines(), after.splitlines(), "before", "after", lineterm="")
-    )
+    lines = list(difflib.unified_diff(_shown(before), _shown(after), "before", "after", lineterm=""))
     if len(lines) > _MOST_DIFFERENCE:
         raise ToolFailed(f"That changes more than {_MOST_DIFFERENCE} lines, more than anybody would look through.")
     return "\n".join(lines)
+
+
+def _shown(text: str) -> list[str]:
+    """The lines of a text, in which a line's end that isn't the usual one can be seen, and so can its absence."""
+    *lines, last = text.split("\n")
+    lines = [sanitize(line.replace("\r", "␍")) for line in lines]
+    return [*lines, f"{sanitize(last.replace(chr(13), '␍'))}⏹"] if last else lines
 
 
 def _write(path: Path, before: str | None, data: bytes) -> str:

@@ -15,13 +15,16 @@ from skills.tools.tool import Arguments, Effect, Plan, Resource, Running, Tool
 from vault.classes import DataClass
 from vault.sanitize import sanitize, sanitize_line
 
-__all__ = ["READ", "Folders", "file_tools"]
+__all__ = ["READ", "Folders", "Sight", "file_tools"]
 
 READ = "files.read"
 """What rules call it."""
 
 Folders = Callable[[], list[Path]]
 """Gives the folders that were granted."""
+
+Sight = Callable[[], Callable[[Path], int]]
+"""Gives what tells how strict the rules, as they are now, are about a file: the more, the stricter."""
 
 _MOST_LISTED = 200
 _MOST_LINES = 400
@@ -51,11 +54,14 @@ class SearchFiles(Arguments, frozen=True):
     folder: Annotated[str, msgspec.Meta(description="the folder's path")]
 
 
-def file_tools(folders: Folders) -> list[Tool[ListFiles] | Tool[ReadFile] | Tool[SearchFiles]]:
+def file_tools(
+    folders: Folders, sight: Sight = lambda: lambda _path: 0
+) -> list[Tool[ListFiles] | Tool[ReadFile] | Tool[SearchFiles]]:
     """The tools that look at files.
 
     Args:
         folders: What was granted: paths without a beginning are looked for there.
+        sight: Tells how strict the rules are; in a folder, what they are stricter about is left out.
     """
 
     def at(given: str) -> Path:
@@ -63,19 +69,24 @@ def file_tools(folders: Folders) -> list[Tool[ListFiles] | Tool[ReadFile] | Tool
             raise ToolFailed("No folder was granted.", hint=GRANT)
         return resolve(given, granted)
 
-    def plan_list(given: ListFiles) -> Plan:
-        folder = at(given.folder)
-        return Plan(f"list the files in {folder}", lambda _running: _list(folder))
+    def within(folder: Path) -> Callable[[Path], bool]:
+        strictness = sight()
+        permitted = strictness(folder)
+        return lambda path: strictness(path) <= permitted
 
-    def plan_read(given: ReadFile) -> Plan:
-        path = at(given.path)
+    def plan_list(_given: ListFiles, resources: tuple[Resource, ...]) -> Plan:
+        folder = Path(resources[0].name)
+        return Plan(f"list the files in {folder}", lambda _running: _list(folder, within(folder)))
+
+    def plan_read(given: ReadFile, resources: tuple[Resource, ...]) -> Plan:
+        path = Path(resources[0].name)
         return Plan(f"read {path}", lambda _running: _excerpt(read_text(path), given.first_line))
 
-    def plan_search(given: SearchFiles) -> Plan:
-        folder = at(given.folder)
+    def plan_search(given: SearchFiles, resources: tuple[Resource, ...]) -> Plan:
+        folder = Path(resources[0].name)
         return Plan(
             f"search the files in {folder} for {sanitize_line(given.text, 80)!r}",
-            lambda running: _search(folder, given.text, running),
+            lambda running: _search(folder, given.text, within(folder), running),
         )
 
     def about_folder(given: ListFiles | SearchFiles) -> tuple[Resource, ...]:
@@ -122,9 +133,9 @@ def file_tools(folders: Folders) -> list[Tool[ListFiles] | Tool[ReadFile] | Tool
     ]
 
 
-def _list(folder: Path) -> str:
+def _list(folder: Path, visible: Callable[[Path], bool]) -> str:
     with open_folder(folder) as descriptor:
-        entries = listed(descriptor)
+        entries = [entry for entry in listed(descriptor) if visible(folder / entry[0])]
     lines = [
         f"{'folder' if stat.S_ISDIR(status.st_mode) else f'{status.st_size:,} bytes':>16}  {_name(name)}"
         for name, status in entries[:_MOST_LISTED]
@@ -144,12 +155,12 @@ def _excerpt(text: str, first: int) -> str:
     return "\n".join(shown) + more or "The file is empty."
 
 
-def _search(folder: Path, wanted: str, running: Running) -> str:
+def _search(folder: Path, wanted: str, visible: Callable[[Path], bool], running: Running) -> str:
     found: list[str] = []
     searched = 0
     wanted = wanted.casefold()
     with open_folder(folder) as descriptor:
-        for path, text in _texts(descriptor, folder, _DEPTH):
+        for path, text in _texts(descriptor, folder, visible, _DEPTH):
             searched += 1
             if running.stop.is_set() or searched > _MOST_SEARCHED:
                 found.append(f"… the search ended after {searched - 1:,} files")
@@ -164,9 +175,11 @@ def _search(folder: Path, wanted: str, running: Running) -> str:
     return "\n".join(found) or "Nothing was found."
 
 
-def _texts(folder: int, path: Path, depth: int) -> Iterator[tuple[Path, str]]:
-    """Every text file below an open folder; links, hidden files and what isn't text are passed over."""
+def _texts(folder: int, path: Path, visible: Callable[[Path], bool], depth: int) -> Iterator[tuple[Path, str]]:
+    """Every text file below an open folder; links, hidden or closed files and what isn't text are passed over."""
     for name, status in listed(folder):
+        if not visible(path / name):
+            continue
         if stat.S_ISREG(status.st_mode):
             with contextlib.suppress(ToolFailed):
                 yield path / name, read_text_at(folder, name, path / name)
@@ -176,7 +189,7 @@ def _texts(folder: int, path: Path, depth: int) -> Iterator[tuple[Path, str]]:
             except OSError:
                 continue
             try:
-                yield from _texts(inner, path / name, depth - 1)
+                yield from _texts(inner, path / name, visible, depth - 1)
             finally:
                 os.close(inner)
 

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import msgspec
 
+from skills.errors import ToolFailed
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool
 from vault.classes import DataClass
-from vault.note_store import NoteStore
+from vault.errors import NoteRefused
+from vault.note_store import LONGEST_NOTE, NoteStore
 from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["note_tools"]
@@ -33,14 +35,20 @@ class SearchNotes(Arguments, frozen=True):
 def note_tools(notes: NoteStore) -> list[Tool[AddNote] | Tool[SearchNotes]]:
     """The tools that remember."""
 
-    def plan_add(given: AddNote) -> Plan:
+    def plan_add(given: AddNote, _resources: object) -> Plan:
+        if len(given.text) > LONGEST_NOTE or not sanitize(given.text).strip():
+            raise ToolFailed(f"A note has between one and {LONGEST_NOTE:,} characters.")
+
         def work(_running: object) -> str:
-            notes.add(given.text, "the assistant")
+            try:
+                notes.add(given.text, "the assistant")
+            except NoteRefused as error:
+                raise ToolFailed(error.message) from None
             return "It is noted."
 
         return Plan("remember a note", work, details=sanitize(given.text))
 
-    def plan_search(given: SearchNotes) -> Plan:
+    def plan_search(given: SearchNotes, _resources: object) -> Plan:
         def work(_running: object) -> str:
             found = notes.search(given.words, _MOST_FOUND)
             return "\n".join(f"- {note.text}" for note in found) or "No note holds these words."
@@ -68,5 +76,6 @@ def note_tools(notes: NoteStore) -> list[Tool[AddNote] | Tool[SearchNotes]]:
             medium,
             plan_search,
             _about,
+            foreign=True,  # an import may have brought them, or a tool
         ),
     ]

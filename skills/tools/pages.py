@@ -44,7 +44,7 @@ def fetch_tool(door: Callable[[], AbstractContextManager[Egress]]) -> Tool[Fetch
         door: Opens the one door out.
     """
 
-    def plan(given: FetchPage) -> Plan:
+    def plan(given: FetchPage, _resources: object) -> Plan:
         url = _checked(given.url)
         consent = f"approval {digest_of(given.url)[:12]}"
 

@@ -4,6 +4,7 @@ Nothing of the person's goes in but what the call names, and nothing comes out b
 network, no environment and no files of its own after it ended.
 """
 
+import json
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -23,7 +24,18 @@ from vault.sanitize import sanitize, sanitize_line
 __all__ = ["python_tool", "script_tool"]
 
 _MOST_SAID = 8_000
-_LONGEST_PROGRAM = 50_000
+_LONGEST_PROGRAM = 10_000
+_MOST_LINES = 150
+"""As many as a person looks through before they agree."""
+_STARTER = """\
+import json, os, runpy, sys
+
+with open("in/call.json", encoding="utf-8") as file:
+    sys.argv = json.load(file)
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Starts a script with arguments that stand in no list of processes."""
 _MOST_ARGUMENTS = 50
 
 
@@ -50,10 +62,10 @@ def python_tool(walls: Callable[[], Walls]) -> Tool[RunPython]:
         walls: Gives the walls to run behind, or raises `NoSandbox`.
     """
 
-    def plan(given: RunPython) -> Plan:
+    def plan(given: RunPython, _resources: object) -> Plan:
         program = given.program
-        if len(program) > _LONGEST_PROGRAM:
-            raise ToolFailed(f"A program may have {_LONGEST_PROGRAM:,} characters.")
+        if len(program) > _LONGEST_PROGRAM or program.count("\n") >= _MOST_LINES:
+            raise ToolFailed(f"A program may have {_MOST_LINES} lines and {_LONGEST_PROGRAM:,} characters.")
         if sanitize(program) != program:
             raise ToolFailed("The program holds control or invisible characters; it isn't run.")
         job = Job((*PYTHON, "in/program.py"), {"program.py": program.encode()})
@@ -85,18 +97,18 @@ def script_tool(activation: Activation, walls: Callable[[], Walls]) -> Tool[RunS
         walls: As for `python_tool`.
     """
 
-    def plan(given: RunScript) -> Plan:
-        skill = activation.skill
-        scripts = _scripts(skill)
-        if skill is None or given.script not in scripts:
-            there = f"it has: {', '.join(scripts)}" if scripts else "there is none in use that has any"
+    def plan(given: RunScript, _resources: object) -> Plan:
+        skill = activation.current()
+        scripts, name = _scripts(skill), skill.file.name
+        if given.script not in scripts:
+            there = f"it has: {', '.join(scripts)}" if scripts else "it has none"
             raise ToolFailed(f"The skill has no script {sanitize_line(given.script, 80)!r}; {there}.")
         if any(sanitize_line(word, 10_000) != word for word in given.arguments):
             raise ToolFailed("The arguments hold control or invisible characters.")
-        name = skill.file.name
+        call = [f"in/{name}/{given.script}", *given.arguments]
         inputs = {f"{name}/{file}": data for file, data in skill.files.items()}
-        argv = (*PYTHON, f"in/{name}/{given.script}", *given.arguments)
-        job = Job(argv, inputs, stdin=given.stdin.encode("utf-8", "replace"))
+        inputs |= {"call.json": json.dumps(call).encode(), "start.py": _STARTER.encode()}
+        job = Job((*PYTHON, "in/start.py"), inputs, stdin=given.stdin.encode("utf-8", "replace"))
         job.check()
         said = [f"arguments: {' '.join(map(repr, given.arguments))}"] if given.arguments else []
         said += [f"standard input:\n{sanitize(given.stdin)}"] if given.stdin else []
@@ -120,9 +132,8 @@ def script_tool(activation: Activation, walls: Callable[[], Walls]) -> Tool[RunS
     )
 
 
-def _scripts(skill: Skill | None) -> list[str]:
-    files = skill.files if skill else {}
-    return sorted(file for file in files if file.startswith("scripts/") and file.endswith(".py"))
+def _scripts(skill: Skill) -> list[str]:
+    return sorted(file for file in skill.files if file.startswith("scripts/") and file.endswith(".py"))
 
 
 def _run(job: Job, walls: Walls, running: Running) -> str:

@@ -99,8 +99,8 @@ class Tool(Generic[Given]):
         arguments: The type of its arguments.
         effect: What a call does.
         data_class: Of the strictest data that it reads and returns.
-        plan: Plans a call; only called where the policy doesn't deny it.
         about: What a call is about, without looking at any of it.
+        plan: Plans a call that is about just that; only called where the policy doesn't deny it.
         foreign: Whether what it gives back was written by somebody who isn't to be trusted.
     """
 
@@ -110,7 +110,7 @@ class Tool(Generic[Given]):
     arguments: type[Given]
     effect: Effect
     data_class: DataClass
-    plan: Callable[[Given], Plan] = field(repr=False)
+    plan: Callable[[Given, tuple[Resource, ...]], Plan] = field(repr=False)
     about: Callable[[Given], tuple[Resource, ...]] = field(default=_nothing, repr=False)
     foreign: bool = False
 

@@ -20,7 +20,7 @@ from vault.errors import NotFound
 
 __all__ = ["TICK", "eager_gguf", "tick_tool", "using"]
 
-TICK = "tool: tick {}"
+TICK = "tool: tick 1"
 """Under which name its results are kept."""
 
 
@@ -42,7 +42,7 @@ def tick_tool(
         _Nothing,
         effect,
         DataClass.GENERAL,
-        lambda _given: Plan("tick", work),
+        lambda _given, _about: Plan("tick", work),
         foreign=True,
     )
 

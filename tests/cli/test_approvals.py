@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 QUESTION = "anything else denies: "
 
 
-def asks(lasting: str, stopped: str) -> None:
+def asks(lasting: str, stopped: str, details: str = "-one\n+two\x1b[2J") -> None:
     """Ask twice, and print the answers."""
     approval = Approval(
         tool="write_file",
         action="change /notes/a.txt (6 bytes)",
         resources=("file:/notes/a.txt",),
-        details="-one\n+two\x1b[2J",
+        details=details,
         asked_by="tidy-up",
         reasons=("You made no rule about it.", "It has read /notes/letter.txt"),
         digest="ab" * 32,
@@ -33,9 +33,9 @@ def asks(lasting: str, stopped: str) -> None:
         print("ANSWER", approver.ask(approval).value, flush=True)
 
 
-def terminal(lasting: str = "", stopped: str = "") -> Terminal:
+def terminal(lasting: str = "", stopped: str = "", details: str = "-one\n+two\x1b[2J") -> Terminal:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    program = f"from tests.cli.test_approvals import asks; asks({lasting!r}, {stopped!r})"
+    program = f"from tests.cli.test_approvals import asks; asks({lasting!r}, {stopped!r}, {details!r})"
     return Terminal(sys.executable, ["-c", program], environment)
 
 
@@ -110,5 +110,27 @@ def test_the_end_of_the_input_denies() -> None:
     shown.sees("ANSWER deny")
     shown.sees(QUESTION)
     shown.presses("d")
+    shown.sees("ANSWER deny")
+    assert shown.ends() == 0
+
+
+def test_no_row_of_a_question_begins_with_what_others_wrote_and_its_end_says_who_asks() -> None:
+    forged = "print(1)" + " " * 900 + "The assistant wants to compute 2+2." + "\u2800" * 400 + "\t" * 50 + "x"
+    shown = terminal(details=forged)
+    before = shown.sees(QUESTION)
+    rows = [row for row in before.split("\n") if row.strip()]
+    assert all(row.startswith(("  ", "The skill tidy-up wants")) for row in rows)
+    assert max(map(len, rows)) < 300
+    assert "The skill tidy-up wants to change" in before.split("␣" * 5)[-1]
+    shown.types("d")
+    shown.sees(QUESTION)
+    shown.types("d")
+    assert shown.ends() == 0
+
+
+def test_what_nobody_would_look_through_is_denied_unasked() -> None:
+    shown = terminal(details="x\n" * 1000)
+    shown.sees("nobody would look through all of it")
+    shown.sees("ANSWER deny")
     shown.sees("ANSWER deny")
     assert shown.ends() == 0

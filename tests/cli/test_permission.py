@@ -45,8 +45,21 @@ def test_what_would_open_everything_is_refused_with_the_way_to_go(person: Person
         ("*", "*", "allow"),
         ("web.fetch", "*", "allow"),
         ("files.read", "/no/such/folder", "ask"),
+        ("web.fetch", "https://example.org/", "ask"),
     ):
         done = person.claw("permission", "set", *arguments)
         assert done.returncode == 2, arguments
         assert done.stderr.startswith("claw: ")
     assert person.claw("permission", "set", "files.read", "/tmp", "perhaps").returncode == 2
+
+
+def test_a_rule_about_a_folder_that_is_gone_or_leads_elsewhere_can_be_taken_back(
+    person: Person, tmp_path: Path
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    assert person.claw("permission", "set", "files.read", str(folder), "ask").returncode == 0
+    folder.rmdir()
+    folder.symlink_to("/etc")
+    assert person.claw("permission", "set", "files.read", str(folder), "default").returncode == 0
+    assert rules(person) == []

@@ -12,6 +12,7 @@ from vault.log.transparency import SIGNING_KEY
 from vault.model_store import NAME
 from vault.note_store import LONGEST_NOTE
 from vault.notifications import read_event
+from vault.permission_store import is_permission, is_resource
 from vault.retention import MOST_DAYS, Retained
 from vault.sanitize import sanitize
 from vault.settings import ModelSettings
@@ -73,6 +74,10 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
             return sanitize(value) == value and len(value) <= LONGEST_NOTE
         case "permissions", "data_class", str():
             return value in list(DataClass)
+        case "permissions", "permission", str():
+            return is_permission(value)
+        case "permissions", "resource", str():
+            return is_resource(value)
         case "models", "file", str():
             return value not in ("", ".", "..") and not set(value) & set("/\\\x00")
         case "models", "name", str():

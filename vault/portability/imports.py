@@ -120,7 +120,7 @@ def _record(vault: "Vault", connection: Connection, merged: Merged) -> None:
         action=Action.IMPORT,
         purpose="taking in what was kept elsewhere",
         data_class=DataClass.HIGHLY_SENSITIVE,
-        description=f"{merged.added:,} conversations, {merged.messages:,} messages",
+        description=f"{merged.added:,} conversations, {merged.messages:,} messages, {merged.notes:,} notes",
         sensitive=True,
     )
     vault.log.record(connection, entry)

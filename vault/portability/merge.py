@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from vault.connection import Connection
+from vault.errors import ImportRefused
 from vault.fields import FieldCipher
 from vault.messages import Message, MessageId, SessionId
+from vault.note_store import MOST_NOTES
 from vault.portability.tables import Field, Rows
 from vault.portability.trees import Conversation, ConversationRows, Trees, derived_id
 from vault.tombstones import Buried, attachment_id
@@ -29,6 +31,7 @@ class Merged(msgspec.Struct):
         messages: Messages that were added.
         models: Registrations of models that were added.
         examples: Training examples that were added.
+        notes: Notes that were added.
         buried: What was erased where it came from, and is to stay away from here too.
     """
 
@@ -40,6 +43,7 @@ class Merged(msgspec.Struct):
     messages: int = 0
     models: int = 0
     examples: int = 0
+    notes: int = 0
     buried: int = 0
 
 
@@ -102,14 +106,27 @@ class Merger:
         if table == "tombstones":
             rows = self._absent(rows) if self.untouched or self._believed else ()
         if table == "notes":
-            rows = [row for row in rows if (Buried.NOTE, row["id"]) not in self._buried]
+            rows = self._without_erased_notes(rows)
         if table == "skill_examples":
             rows = self._without_erased_examples(rows)
         target = Rows(self._connection, table, self._fields)
         added = sum(target.add(row) for row in rows)
         self.merged.models += added * (table == "models")
+        self.merged.notes += added * (table == "notes")
         self.merged.examples += added * (table == "skill_examples")
         self.merged.buried += added * (table == "tombstones")
+
+    def _without_erased_notes(self, rows: Iterable[Mapping[str, Field]]) -> list[Mapping[str, Field]]:
+        """Notes that weren't erased here; among others' they say that they were brought in.
+
+        Raises:
+            ImportRefused: there would be more than are kept.
+        """
+        here = {str(row[0]) for row in self._connection.execute("SELECT id FROM notes")}
+        fresh = [row for row in rows if (Buried.NOTE, row["id"]) not in self._buried and row["id"] not in here]
+        if len(here) + len(fresh) > MOST_NOTES:
+            raise ImportRefused(f"There would be more than {MOST_NOTES:,} notes.", hint="Nothing was taken.")
+        return fresh if self.untouched or self._believed else [{**row, "source": "an import"} for row in fresh]
 
     def _without_erased(self, conversation: Conversation) -> Conversation | None:
         """It without what was erased here, and all that was said after that; `None` when nothing is left."""

@@ -9,7 +9,9 @@ from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
 from vault.errors import BackupRefused, ImportRefused, LogDamaged
+from vault.permission_store import close_what_others_opened
 from vault.portability.age import Opener
+from vault.portability.age_passphrase import Passphrase
 from vault.portability.files import open_plain
 from vault.portability.merge import Merged, Merger
 from vault.portability.progress import Progress, Steps
@@ -29,7 +31,8 @@ def fill_from_backup(
 ) -> Callable[[Database], Contents]:
     """What fills the database of a vault that is being made (`Vault.create`) with a backup's contents.
 
-    The log that comes with them says so from then on, and the person is told when they next look.
+    The log that comes with them says so from then on, and the person is told when they next look. A backup for a
+    recipient's key can be written by anybody: rules in it that open something are left out, skills switched off.
 
     Args:
         file: The backup.
@@ -46,6 +49,8 @@ def fill_from_backup(
         log = TransparencyLog(database)
 
         def note(connection: Connection) -> None:
+            if not isinstance(opener, Passphrase):  # anybody can write a backup for a recipient's key
+                close_what_others_opened(connection)
             log.record(connection, entry)
             _tell(database, connection, contents)
 

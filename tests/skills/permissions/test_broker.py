@@ -154,7 +154,7 @@ def test_a_yes_for_the_session_doesnt_outlive_what_was_read_after_it(session: Be
         Nothing,
         Effect.RUN,
         DataClass.MEDIUM,
-        lambda _given: Plan("run it", lambda _running: "ran", basis="ab"),
+        lambda _given, _about: Plan("run it", lambda _running: "ran", basis="ab"),
         lambda _given: (Resource("skill", "it/scripts/a.py"),),
     )
     begun = session(runs, *file_tools(lambda: [notes]))
@@ -197,7 +197,9 @@ def test_what_changes_something_is_logged_before_it_is_done(vault: Vault, sessio
         raise ToolFailed("it broke")
 
     begun = session(
-        Tool("do_it", "it.do", "", Nothing, Effect.RUN, DataClass.MEDIUM, lambda _given: Plan("do it", work))
+        Tool(
+            "do_it", "it.do", "", Nothing, Effect.RUN, DataClass.MEDIUM, lambda _given, _about: Plan("do it", work)
+        )
     )
     begun.person.answers = [Answer.ONCE]
     outcome = begun.broker.call("do_it", b"{}")
@@ -223,7 +225,7 @@ def test_where_the_log_cant_be_written_nothing_is_done(vault: Vault, session: Be
             Nothing,
             Effect.RUN,
             DataClass.MEDIUM,
-            lambda _given: Plan("do it", work),
+            lambda _given, _about: Plan("do it", work),
         )
     )
     begun.person.answers = [Answer.ONCE]
@@ -293,3 +295,91 @@ def test_what_comes_back_is_harmless_and_bounded(session: Begin, notes: Path) ->
     text = begun.broker.call("read_file", of_file(notes / "a.txt")).text
     assert not set("\x1b\x07\u202e") & set(text)
     assert len(begun.broker.call("read_file", of_file(notes / "big.txt")).text) < 21_000
+
+
+def test_what_a_rule_closes_in_an_open_folder_isnt_found_by_searching_or_listing_it(
+    session: Begin, notes: Path
+) -> None:
+    for name in ("tax", "ask"):
+        (notes / name).mkdir()
+        (notes / name / "t.txt").write_text(f"CANARY in {name}")
+    (notes / "open.txt").write_text("CANARY outside of them")
+    begun = session()
+    begun.grant("files.read", str(notes))
+    begun.grant("files.read", str(notes / "tax"), Decision.DENY)
+    begun.grant("files.read", str(notes / "ask"), Decision.ASK)
+
+    def sight() -> Callable[[Path], int]:
+        policy = Policy(begun.rules)
+        return lambda path: policy.strictness("files.read", path)
+
+    for tool in file_tools(lambda: [notes], sight):
+        begun.broker.tools[tool.name] = tool
+    found = begun.broker.call("search_files", json.dumps({"text": "canary", "folder": str(notes)}).encode())
+    assert found.text == "open.txt:1: CANARY outside of them"
+    listed = begun.broker.call("list_files", json.dumps({"folder": str(notes)}).encode())
+    assert "open.txt" in listed.text
+    assert "tax" not in listed.text
+    assert begun.person.asked == []
+
+
+def test_the_file_that_was_ruled_on_is_the_one_that_is_opened(
+    session: Begin, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skills.tools import files
+
+    (notes.parent / "outside.txt").write_text("CANARY")
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes))
+    places = iter([notes / "a.txt", *[notes.parent / "outside.txt"] * 9])
+    monkeypatch.setattr(files, "resolve", lambda _given, _folders: next(places))
+    outcome = begun.broker.call("read_file", of_file(notes / "a.txt"))
+    assert "CANARY" not in outcome.text
+
+
+def test_a_yes_for_the_session_to_list_isnt_one_to_search_or_read(session: Begin, notes: Path) -> None:
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes), Decision.ASK)
+    begun.person.answers = [Answer.SESSION]
+    folder = json.dumps({"folder": str(notes)}).encode()
+    assert begun.broker.call("list_files", folder).ok
+    assert begun.broker.call("list_files", folder).ok
+    assert begun.broker.call("search_files", json.dumps({"folder": str(notes), "text": "x"}).encode()).refused
+
+
+@pytest.mark.parametrize("tool", ["read_file", "write_file"])
+def test_what_the_system_refuses_is_an_outcome_and_logged(session: Begin, notes: Path, tool: str) -> None:
+    begun = session(*file_tools(lambda: [notes]), *edit_tools(lambda: [notes]))
+    more = {} if tool == "read_file" else {"text": "x"}
+    assert not begun.broker.call(tool, json.dumps({"path": "x" * 300, **more}).encode()).ok
+    assert [entry.status for entry in begun.entries] == [Status.REFUSED]
+
+
+def test_a_note_that_is_too_long_is_an_outcome(session: Begin, vault: Vault) -> None:
+    begun = session(*note_tools(NoteStore(vault.database)))
+    begun.person.answers = [Answer.ONCE] * 3
+    for text in ("x" * 5000, "  "):
+        assert not begun.broker.call("add_note", json.dumps({"text": text}).encode()).ok
+
+
+def test_a_call_that_a_pause_ended_is_in_the_log(vault: Vault, session: Begin, notes: Path) -> None:
+    begun = session(*file_tools(lambda: [notes]))
+    begun.grant("files.read", str(notes), Decision.ASK)
+    begun.person.answers = [Answer.ONCE]
+    begun.person.meanwhile = lambda: PauseLatch(vault.home).engage("test")
+    with pytest.raises(Paused):
+        begun.broker.call("read_file", of_file(notes / "a.txt"))
+    assert [entry.status for entry in begun.entries] == [Status.REFUSED]
+
+
+def test_what_stands_in_the_conversation_counts_once_however_often_it_is_told(session: Begin, vault: Vault) -> None:
+    begun = session(*note_tools(NoteStore(vault.database)))
+    begun.grant("notes.add", "notes")
+    for _ in range(3):
+        begun.broker.trust.has_before_it("letter.txt", DataClass.HIGHLY_SENSITIVE)
+    begun.person.answers = [Answer.SESSION]
+    assert begun.broker.call("add_note", b'{"text": "a"}').ok
+    begun.broker.trust.has_before_it("letter.txt", DataClass.HIGHLY_SENSITIVE)
+    assert begun.broker.call("add_note", b'{"text": "b"}').ok
+    assert len(begun.person.asked) == 1
+    assert "letter.txt" in " ".join(begun.person.asked[0].reasons)

@@ -9,6 +9,7 @@ from skills.errors import RuleRefused
 from skills.permissions.policy import Decision, Policy, new_rule
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool
 from vault.classes import DataClass
+from vault.permission_store import PermissionRule
 
 ALLOW, ASK, DENY = Decision.ALLOW, Decision.ASK, Decision.DENY
 PERMISSIONS = {
@@ -27,7 +28,9 @@ class Nothing(Arguments, frozen=True):
 
 def tool(effect: Effect, permission: str = "", data_class: DataClass = DataClass.MEDIUM) -> Tool[Any]:
     plan = Plan("do it", lambda _running: "")
-    return Tool("it", permission or PERMISSIONS[effect], "", Nothing, effect, data_class, lambda _given: plan)
+    return Tool(
+        "it", permission or PERMISSIONS[effect], "", Nothing, effect, data_class, lambda _given, _about: plan
+    )
 
 
 def decision(policy: Policy, used: Tool[Any], *resources: Resource) -> Decision:
@@ -160,6 +163,14 @@ def test_a_rule_for_anything_opens_neither_files_nor_hosts() -> None:
         ("notes.add", "somewhere"),
         ("skill.run", "\x1b]52;c;x"),
         ("files.\u202eread", "/tmp"),
+        ("files.read", "skill:x"),
+        ("files.read", "host:example.org"),
+        ("web.fetch", "https://example.org/"),
+        ("web.fetch", "*.com"),
+        ("web.fetch", "*."),
+        ("web.fetch", "localhost"),
+        ("skill.run", "file:/tmp"),
+        ("python.run", "here"),
     ],
 )
 def test_rules_that_open_everything_or_say_nothing_are_refused(permission: str, resource: str) -> None:
@@ -172,3 +183,18 @@ def test_a_granted_folder_is_kept_by_where_it_really_is(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     rule = new_rule("files.read", str(tmp_path / "link"), ASK, DataClass.HIGHLY_SENSITIVE)
     assert rule.resource == f"file:{tmp_path / 'real'}"
+
+
+@pytest.mark.parametrize(
+    ("permission", "resource"),
+    [("files.*", "*"), ("web.fetch", "*"), ("files.read", "/no/such"), ("skill.*", "*")],
+)
+def test_what_closes_may_close_everything_and_what_isnt_there_yet(permission: str, resource: str) -> None:
+    rule = new_rule(permission, resource, DENY, DataClass.HIGHLY_SENSITIVE)
+    assert rule.decision == DENY
+
+
+@pytest.mark.parametrize("resource", ["file:", "file:relative", "*", "host:*", ""])
+def test_a_rule_that_no_command_would_set_opens_no_file(resource: str, tmp_path: Path) -> None:
+    rule = PermissionRule("*", resource, DataClass.HIGHLY_SENSITIVE, ALLOW, 0)
+    assert decision(Policy([rule]), tool(Effect.READ), file(tmp_path / "a")) is DENY

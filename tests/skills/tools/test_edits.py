@@ -18,7 +18,8 @@ RUNNING = Running(threading.Event())
 
 def planned(folder: Path, tool: str, **arguments: object) -> Plan:
     tools: dict[str, Any] = {made.name: made for made in edit_tools(lambda: [folder])}
-    plan = tools[tool].plan(tools[tool].read(msgspec.json.encode(arguments)))
+    given = tools[tool].read(msgspec.json.encode(arguments))
+    plan = tools[tool].plan(given, tools[tool].about(given))
     assert isinstance(plan, Plan)
     return plan
 
@@ -92,3 +93,18 @@ def test_two_plans_stand_on_the_same_only_when_the_file_does(tmp_path: Path) -> 
     assert planned(tmp_path, "write_file", path="a.txt", text="x").basis == first
     (tmp_path / "a.txt").write_text("two")
     assert planned(tmp_path, "write_file", path="a.txt", text="x").basis != first
+
+
+def test_line_ends_that_change_can_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\r\n")
+    plan = planned(tmp_path, "write_file", path="a.txt", text="one\ntwo\n")
+    assert "-one␍" in plan.details
+    assert "+one" in plan.details
+    (tmp_path / "b.txt").write_text("one")
+    assert "-one⏹\n+one" in planned(tmp_path, "write_file", path="b.txt", text="one\n").details
+
+
+def test_a_file_of_another_system_or_with_joined_signs_can_be_edited(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("one\r\nfamily \U0001f468\u200d\U0001f469\r\n".encode())
+    planned(tmp_path, "edit_file", path="a.txt", old="one", new="two").work(RUNNING)
+    assert (tmp_path / "a.txt").read_bytes() == "two\r\nfamily \U0001f468\u200d\U0001f469\r\n".encode()

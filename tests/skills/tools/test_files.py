@@ -19,7 +19,7 @@ STOP = threading.Event()
 def use(granted: Path, tool: str, **arguments: object) -> str:
     tools: dict[str, Any] = {made.name: made for made in file_tools(lambda: [granted])}
     given = tools[tool].read(msgspec.json.encode(arguments))
-    return str(tools[tool].plan(given).work(Running(STOP)))
+    return str(tools[tool].plan(given, tools[tool].about(given)).work(Running(STOP)))
 
 
 def about(granted: Path, tool: str, **arguments: object) -> list[str]:

@@ -59,7 +59,7 @@ def test_the_whole_address_is_shown_and_each_call_is_asked_about() -> None:
 
     tool = fetch_tool(no_door)
     given = FetchPage("https://example.org/a?q=secret")
-    plan = tool.plan(given)
+    plan = tool.plan(given, tool.about(given))
     assert plan.details == "https://example.org/a?q=secret"
     assert plan.dangerous
     assert list(map(str, tool.about(given))) == ["host:example.org"]
@@ -72,7 +72,8 @@ def local(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(egress: Egress, url: str) -> str:
-    return fetch_tool(lambda: nullcontext(egress)).plan(FetchPage(url)).work(RUNNING)
+    tool, given = fetch_tool(lambda: nullcontext(egress)), FetchPage(url)
+    return tool.plan(given, tool.about(given)).work(RUNNING)
 
 
 @pytest.mark.usefixtures("local")

@@ -27,16 +27,13 @@ def skill(**files: bytes) -> Skill:
     return Skill(SkillRecord("count", "ab" * 32, "here", 0, True), read, named)
 
 
-def _no_other(name: str) -> Skill:
-    raise AssertionError(name)
-
-
 def its_scripts() -> Tool[Any]:
-    return script_tool(Activation([], _no_other, skill()), best)
+    return script_tool(Activation([], lambda _name: skill(), skill()), best)
 
 
 def plan(tool: Tool[Any], **arguments: object) -> Plan:
-    made = tool.plan(tool.read(msgspec.json.encode(arguments)))
+    given = tool.read(msgspec.json.encode(arguments))
+    made = tool.plan(given, tool.about(given))
     assert isinstance(made, Plan)
     return made
 
@@ -108,3 +105,19 @@ def test_a_program_has_no_network_no_files_and_no_environment() -> None:
     said = plan(python_tool(best), program=program).work(RUNNING)
     assert "got through" not in said
     assert said.endswith("[]")
+
+
+def test_what_a_script_is_called_with_stands_in_no_list_of_processes() -> None:
+    look = b"import sys; print(open('/proc/self/cmdline').read().replace(chr(0), ' '), sys.argv[1:], sys.path[0])\n"
+    tool = script_tool(
+        Activation([], lambda _name: skill(**{"scripts/look.py": look}), skill(**{"scripts/look.py": look})), best
+    )
+    said = plan(tool, script="scripts/look.py", arguments=["CANARY"]).work(RUNNING)
+    assert "CANARY" not in said.split(" [")[0]
+    assert said.endswith("['CANARY'] in/count/scripts")
+
+
+def test_a_program_that_nobody_would_look_through_isnt_run() -> None:
+    for program in ("x = 1\n" * 200, "#" + "x" * 20_000):
+        with pytest.raises(ToolFailed, match="may have"):
+            plan(python_tool(best), program=program)
