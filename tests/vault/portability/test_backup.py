@@ -27,6 +27,7 @@ from vault.errors import BackupRefused, ClawError, VaultError, VersionTooNew, Wr
 from vault.home import Home
 from vault.log.entries import Action
 from vault.notifications import LargeExport, Notifications
+from vault.permission_store import PermissionStore
 from vault.portability import stream
 from vault.portability.age_passphrase import Passphrase
 from vault.portability.age_recipients import Identities, Recipients
@@ -34,6 +35,7 @@ from vault.portability.backup import back_up
 from vault.portability.export import export
 from vault.portability.restore import fill_from_backup, read_backup
 from vault.portability.stream import tables_in_backups
+from vault.skill_store import SkillStore
 from vault.store import Vault
 
 KEY = Passphrase("a passphrase of the backup", work=1)
@@ -148,6 +150,9 @@ def test_a_backup_to_a_recipient_opens_by_its_identity_alone(
         restored(elsewhere, tmp_path / "b.age", Identities([str(pyrage.x25519.Identity.generate())]))
     assert not elsewhere.vault.exists()
     with restored(elsewhere, tmp_path / "b.age", Identities([str(identity)])) as vault:
+        # Anybody can write one for that key: it opens nothing, and lets no skill be used.
+        assert PermissionStore(vault.database).all() == []
+        assert [skill.enabled for skill in SkillStore(vault.database).all()] == [False]
         assert rows_of(vault, "messages", "attachments", "secrets") == before
 
 

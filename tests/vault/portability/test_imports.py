@@ -22,7 +22,8 @@ from vault.home import Home
 from vault.inventory import TABLES
 from vault.log.entries import Action
 from vault.messages import Session
-from vault.portability import imports, sources
+from vault.note_store import NoteStore
+from vault.portability import imports, merge, sources
 from vault.portability.backup import back_up
 from vault.portability.export import export, tables_in_exports
 from vault.portability.imports import import_path
@@ -86,7 +87,7 @@ def test_a_round_trip_through_a_fresh_vault_gives_the_same_bytes_again(
     furnished: Vault, exported: Path, other: Vault, tmp_path: Path
 ) -> None:
     merged = import_path(other, exported).merged
-    assert merged == Merged(added=2, messages=3, models=1, examples=1, buried=1)
+    assert merged == Merged(added=2, messages=3, models=1, examples=1, notes=1, buried=1)
     export(other, tmp_path / "again")
     before, after = files_of(exported), files_of(tmp_path / "again")
     differing = {name for name in before | after if before.get(name) != after.get(name)}
@@ -249,6 +250,40 @@ def test_an_example_that_is_here_gets_no_tombstone_from_elsewhere(
     assert rows_of(furnished, "skill_examples", "tombstones") == before
 
 
+def test_a_note_that_was_forgotten_here_stays_away(furnished: Vault, exported: Path, tmp_path: Path) -> None:
+    back_up(furnished, tmp_path / "before.age", KEY)
+    (note,) = NoteStore(furnished.database).all()
+    NoteStore(furnished.database).forget(note.id)
+    import_path(furnished, exported)
+    merge_backup(furnished, tmp_path / "before.age", KEY)
+    assert NoteStore(furnished.database).all() == []
+
+
+def test_notes_from_elsewhere_are_counted_named_as_such_and_never_too_many(
+    exported: Path, other: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NoteStore(other.database).add("mine", "the person")
+    other.conversations.start("something is here", "")
+    monkeypatch.setattr(merge, "MOST_NOTES", 1)
+    with pytest.raises(ImportRefused, match="more than 1 notes"):
+        import_path(other, exported)
+    monkeypatch.undo()
+    assert import_path(other, exported).merged.notes == 1
+    assert {(note.text, note.source) for note in NoteStore(other.database).all()} == {
+        ("mine", "the person"),
+        ("milk, and é", "an import"),
+    }
+
+
+@pytest.mark.parametrize(
+    "change", [{"text": "x" * 5000}, {"text": "\x1b[2J"}, {"source": "\u202e"}, {"id": "../x"}]
+)
+def test_what_could_not_be_a_note_is_refused(exported: Path, other: Vault, change: dict[str, object]) -> None:
+    forge(exported, "notes", lambda data: msgspec.json.encode({**json.loads(data), **change}) + b"\n")
+    with pytest.raises(ImportRefused, match=r"notes.jsonl, line 1"):
+        import_path(other, exported)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -350,7 +385,7 @@ def test_an_export_cant_keep_a_backup_from_bringing_back_what_is_ones_own(
     for table in ("sessions", "messages", "attachments", "generations"):
         forge(exported, table, lambda _: b"")
     forge(exported, "tombstones", lambda _: msgspec.json.encode(stone) + b"\n")
-    assert import_path(other, exported).merged == Merged(models=1, examples=1)
+    assert import_path(other, exported).merged == Merged(models=1, examples=1, notes=1)
     assert merge_backup(other, tmp_path / "mine.age", KEY).erased == 0
     assert other.conversations.find(mine.id).head
 
@@ -393,7 +428,7 @@ def test_an_import_is_logged_with_its_numbers(other: Vault, tmp_path: Path) -> N
     import_path(other, as_file(tmp_path, TREE))
     entry = other.log.entries(1)[0].entry
     assert entry is not None
-    assert (entry.action, entry.description) == (Action.IMPORT, "1 conversations, 4 messages")
+    assert (entry.action, entry.description) == (Action.IMPORT, "1 conversations, 4 messages, 0 notes")
 
 
 def refusal(vault: Vault, path: Path) -> str:

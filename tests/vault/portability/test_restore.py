@@ -219,6 +219,17 @@ def test_a_log_that_doesnt_verify_isnt_put_in_place_and_the_rest_can_be_merged(
 DETAILS = '{"kind":"%s",%s}'
 
 
+def rule(permission: str, resource: str) -> dict[str, Any]:
+    """A rule that opens something."""
+    return {
+        "permission": permission,
+        "resource": resource,
+        "data_class": "medium",
+        "decision": "allow",
+        "set_ms": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("table", "row"),
     [
@@ -239,6 +250,11 @@ DETAILS = '{"kind":"%s",%s}'
         ("notifications", DETAILS % ("new-slot-used", '"slot":"\\u001b]52;c;AA\\u0007"')),
         ("notifications", DETAILS % ("slots-changed", '"added":["\\u202e"]')),
         ("notifications", "no JSON"),
+        ("permissions", rule("*", "*")),
+        ("permissions", rule("files.read", "file:")),
+        ("permissions", rule("files.read", "file:here")),
+        ("permissions", rule("files.read", "everything")),
+        ("permissions", rule("web.fetch", "host:*")),
     ],
 )
 def test_bookkeeping_that_this_program_never_writes_is_refused(
