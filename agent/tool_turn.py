@@ -86,7 +86,6 @@ class ToolTurn:
         """
         suggested_was = ""
         steps, newest, answering = self._tools.steps(), None, not self._tools.broker.tools
-        earlier = {attachment.name for attachment in question.attachments}
         suggested = self._tools.suggested(question.text) if self._own and not answering else ""
         while True:
             if steps.over and not answering:
@@ -98,7 +97,8 @@ class ToolTurn:
             except ContextOverflow:
                 if newest is not None:
                     yield Notice(f"{named(newest)} doesn't fit the context window, and wasn't read.")
-                    question = self._keep(question, Attachment(newest.name, _NOT_GIVEN), instead_of={newest.name})
+                    told = f"{_call_of(newest)[1]}\n{_NOT_GIVEN}"
+                    question = self._keep(question, Attachment(newest.name, told), steps.taken, again=True)
                     newest = None
                 elif not answering:
                     yield Notice("The tools don't fit the context window: this is answered without them.")
@@ -114,17 +114,17 @@ class ToolTurn:
             if suggested_was and not wanted.tool:
                 continue  # the model could not call what it was to call; it may choose by itself
             newest = steps.take(wanted, self._stop)
-            question = self._keep(question, newest, instead_of=earlier)
-            earlier.discard(newest.name)
+            self._tools.broker.trust.has_kept(newest.name, newest.text)
+            question = self._keep(question, newest, steps.taken)
 
     def _note_what_was_read(self, question: Message) -> None:
         """Files and results that stand in the conversation, and a skill's instructions, were written by others."""
         trust = self._tools.broker.trust
         for message in self._conversations.path(question.session_id, question.id):
             for attachment in message.attachments:
-                trust.has_before_it(attachment.name, DataClass.HIGHLY_SENSITIVE)
+                trust.has_before_it(attachment.name, attachment.text, DataClass.HIGHLY_SENSITIVE)
         if skill := self._tools.activation.foreign:
-            trust.has_before_it(f"the skill {skill}", DataClass.MEDIUM)
+            trust.has_before_it(f"the skill {skill}", "", DataClass.MEDIUM)
 
     def _ask(
         self, question: Message, asked: Asked, suggested: str, *, answering: bool
@@ -164,11 +164,28 @@ class ToolTurn:
                         yield event
         return read_choice("".join(chosen)) or WantedCall("") if choosing else wanted
 
-    def _keep(self, question: Message, result: Attachment, *, instead_of: set[str]) -> Message:
-        """Keep a result with the question, in place of one of the same name if that is among those given."""
+    def _keep(self, question: Message, result: Attachment, step: int, *, again: bool = False) -> Message:
+        """Keep what came of a step with the question.
+
+        What an earlier reply to it was told of the same call gives way; its other results stay, before those of
+        this reply.
+
+        Args:
+            question: The question.
+            result: What came of the step.
+            step: Its number in this reply.
+            again: Whether it was kept before, and is to stand in the place of that.
+        """
         path = self._conversations.path(question.session_id, question.id)
         if not path:
             raise NotFound("The conversation was deleted while its reply was being written.")
-        stay = [each for each in path[-1].attachments if each.name != result.name or each.name not in instead_of]
+        kept = path[-1].attachments[:-1] if again else path[-1].attachments
+        begin = len(kept) - (step - 1)  # each step before it has kept one
+        stay = [each for each in kept[:begin] if _call_of(each) != _call_of(result)] + [*kept[begin:]]
         self._conversations.replace_attachments(question.id, [*stay, result])
         return msgspec.structs.replace(question, attachments=(*stay, result))
+
+
+def _call_of(result: Attachment) -> tuple[str, str]:
+    """Which call a result came of: its name without the step's number, and the line that says the arguments."""
+    return result.name.rpartition(" ")[0], result.text.partition("\n")[0]

@@ -20,6 +20,7 @@ _MOST_STEPS = 8
 _MOST_SECONDS = 300.0
 _MOST_SKILL = 20_000
 _SHOWN_OF_NAME = 60
+_SHOWN_OF_ARGUMENTS = 180  # so that the line which says them outlasts any cut of a long result
 _HOW = """\
 Before you answer, you may use a tool. Reply with JSON, and nothing else:
 {"tool": "NAME", "arguments": {...}} uses one, and you are then given what came of it;
@@ -151,7 +152,7 @@ class Steps:
         times = self._seen[key] = self._seen.get(key, 0) + 1
         # The arguments may be private: they go with the result, which is sealed, and not into its name.
         name = f"{RESULT}{sanitize_line(wanted.tool, _SHOWN_OF_NAME)} {self.taken}"
-        called = f"Called with {sanitize(arguments)}"
+        called = f"Called with {sanitize_line(arguments, _SHOWN_OF_ARGUMENTS)}"
         if times > 1:
             self._over = "" if times == 2 else "the same call was wanted again and again"
             return Attachment(name, f"{called}\nThat was called before, and its result is above. Go on from it.")
@@ -172,7 +173,7 @@ def _described(tool: Tool[Any]) -> str:
 
 def _canonical(arguments: bytes) -> str:
     try:
-        return " ".join(json.dumps(json.loads(arguments), sort_keys=True, ensure_ascii=False).split())
+        return json.dumps(json.loads(arguments), sort_keys=True, ensure_ascii=False)
     except (ValueError, RecursionError):
         return arguments.decode("utf-8", "replace")
 

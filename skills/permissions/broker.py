@@ -185,7 +185,11 @@ class Broker:
         finally:
             self._bus.tell(Finished(call.number, tool.name, failed, len(text), time.monotonic() - begun))
         source = ", ".join(resource.name for resource in resources) or tool.name
+        reading = self.trust.reading
         self.trust.take_in(source, tool.data_class, foreign=tool.foreign)  # what went wrong is told in its words
+        for scope in [scope for scope, agreed_at in self._agreed.items() if agreed_at == reading]:
+            if scope[:3] == (tool.name, names, call.asked_by):  # they agreed to what this one says, too
+                self._agreed[scope] = self.trust.reading
         return Outcome(text, ok=not failed, foreign=tool.foreign)
 
     def _act(

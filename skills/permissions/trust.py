@@ -5,7 +5,7 @@ such text, or something highly sensitive, whatever was agreed to before doesn't 
 or remembers: the person is asked again, and told why.
 """
 
-from skills.tools.tool import Effect
+from skills.tools.tool import Effect, digest_of
 from vault.classes import DataClass
 from vault.sanitize import sanitize_line
 
@@ -27,6 +27,7 @@ class Trust:
         self.reading = 0
         self._foreign: list[str] = []
         self._sensitive: list[str] = []
+        self._known: set[str] = set()
 
     def take_in(self, source: str, data_class: DataClass, *, foreign: bool) -> None:
         """Something was read.
@@ -42,10 +43,15 @@ class Trust:
                 kept.append(source)
         self.reading += foreign or sensitive
 
-    def has_before_it(self, source: str, data_class: DataClass) -> None:
-        """Something foreign stands in the conversation; told again and again, it counts once."""
-        if source not in self._foreign:
+    def has_before_it(self, source: str, text: str, data_class: DataClass) -> None:
+        """Something foreign stands in the conversation; told again and again, the same text counts once."""
+        if (key := digest_of(source, text)) not in self._known:
+            self._known.add(key)
             self.take_in(source, data_class, foreign=True)
+
+    def has_kept(self, source: str, text: str) -> None:
+        """What came of a call was put into the conversation; that it was read is known already."""
+        self._known.add(digest_of(source, text))
 
     def reasons(self, effect: Effect) -> tuple[str, ...]:
         """Why somebody should look twice at a call with this effect; nothing where there is no reason."""

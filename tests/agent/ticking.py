@@ -17,11 +17,9 @@ from tests.hermes_model import hermes_gguf
 from tests.tiny_model import tiny_gguf
 from vault.classes import DataClass
 from vault.errors import NotFound
+from vault.messages import Attachment
 
-__all__ = ["TICK", "eager_gguf", "tick_tool", "using"]
-
-TICK = "tool: tick 1"
-"""Under which name its results are kept."""
+__all__ = ["eager_gguf", "tick_tool", "ticked", "using"]
 
 
 class _Nothing(Arguments, frozen=True):
@@ -33,6 +31,7 @@ def tick_tool(
     *,
     effect: Effect = Effect.NONE,
     description: str = "Tick.",
+    foreign: bool = True,
 ) -> Tool[Any]:
     """The tool; `work` is done when it is called."""
     return Tool(
@@ -43,17 +42,28 @@ def tick_tool(
         effect,
         DataClass.GENERAL,
         lambda _given, _about: Plan("tick", work),
-        foreign=True,
+        foreign=foreign,
     )
 
 
-def using(broker: Broker, skill: Skill | None = None, *, clock: Callable[[], float] = time.monotonic) -> ToolUse:
+def ticked(text: str, step: int = 1) -> Attachment:
+    """What is kept of a call of it, the reply's first or a later one, that gave this text."""
+    return Attachment(f"tool: tick {step}", f"Called with {{}}\n{text}")
+
+
+def using(
+    broker: Broker,
+    skill: Skill | None = None,
+    *,
+    suggest: Callable[[str], str | None] = lambda _request: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> ToolUse:
     """The tools of a conversation in which no other skill can be taken up."""
 
     def use(name: str) -> Skill:
         raise NotFound(f"There is no skill {name!r}.")
 
-    return ToolUse(broker, Activation([], use, skill), clock=clock)
+    return ToolUse(broker, Activation([], use, skill), suggest=suggest, clock=clock)
 
 
 def eager_gguf(path: Path, form: ToolForm, *, context: int = 2048) -> Path:

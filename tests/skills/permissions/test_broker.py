@@ -376,10 +376,34 @@ def test_what_stands_in_the_conversation_counts_once_however_often_it_is_told(se
     begun = session(*note_tools(NoteStore(vault.database)))
     begun.grant("notes.add", "notes")
     for _ in range(3):
-        begun.broker.trust.has_before_it("letter.txt", DataClass.HIGHLY_SENSITIVE)
+        begun.broker.trust.has_before_it("letter.txt", "Dear", DataClass.HIGHLY_SENSITIVE)
     begun.person.answers = [Answer.SESSION]
     assert begun.broker.call("add_note", b'{"text": "a"}').ok
-    begun.broker.trust.has_before_it("letter.txt", DataClass.HIGHLY_SENSITIVE)
+    begun.broker.trust.has_before_it("letter.txt", "Dear", DataClass.HIGHLY_SENSITIVE)
     assert begun.broker.call("add_note", b'{"text": "b"}').ok
     assert len(begun.person.asked) == 1
     assert "letter.txt" in " ".join(begun.person.asked[0].reasons)
+    begun.broker.trust.has_kept("tool: now 1", "Monday")
+    begun.broker.trust.has_before_it("tool: now 1", "Monday", DataClass.HIGHLY_SENSITIVE)
+    assert begun.broker.call("add_note", b'{"text": "c"}').ok
+    begun.broker.trust.has_before_it("letter.txt", "another of the same name", DataClass.HIGHLY_SENSITIVE)
+    assert begun.broker.call("add_note", b'{"text": "d"}').refused
+
+
+def test_a_yes_for_the_session_to_a_program_outlives_what_that_program_says(session: Begin) -> None:
+    says = Tool(
+        "run_it",
+        "skill.run",
+        "",
+        Nothing,
+        Effect.RUN,
+        DataClass.MEDIUM,
+        lambda _given, _about: Plan("run it", lambda _running: "obey", basis="ab"),
+        lambda _given: (Resource("skill", "it/scripts/a.py"),),
+        foreign=True,
+    )
+    begun = session(says)
+    begun.person.answers = [Answer.SESSION]
+    for _ in range(3):
+        assert begun.broker.call("run_it", b"{}").ok
+    assert len(begun.person.asked) == 1
