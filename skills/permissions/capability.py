@@ -19,7 +19,7 @@ __all__ = ["MOST_SECONDS", "Capability", "Mint"]
 MOST_SECONDS = 300.0
 """No capability counts for longer."""
 _KEY_BYTES = 32
-_MOST_KEPT = 10_000
+_KEPT = 1_000
 
 
 class Capability(msgspec.Struct, frozen=True):
@@ -58,6 +58,7 @@ class Mint:
         self._key = secrets.token_bytes(_KEY_BYTES)
         self._clock = clock
         self._used: dict[bytes, tuple[int, float]] = {}
+        self._forget_at = _KEPT
 
     def make(
         self, tool: str, resources: tuple[str, ...], digest: str, *, count: int = 1, seconds: float = 60.0
@@ -84,8 +85,9 @@ class Mint:
         used, _ = self._used.get(capability.id, (0, 0.0))
         if used >= capability.count:
             raise CapabilityRefused("That capability is used up.")
-        if len(self._used) >= _MOST_KEPT:
+        if len(self._used) >= self._forget_at:
             self._used = {name: use for name, use in self._used.items() if use[1] > now}
+            self._forget_at = max(_KEPT, 2 * len(self._used))  # so that looking through them stays rare
         self._used[capability.id] = (used + 1, capability.until)
 
     def revoke(self) -> None:

@@ -115,7 +115,9 @@ class Policy:
         fitting = [
             rule
             for rule in self._rules
-            if fnmatch.fnmatchcase(permission, rule.permission) and _covers(rule, resource, data_class)
+            if _covers(rule, resource)  # the cheapest first: there may be hundreds
+            and (rule.permission == permission or fnmatch.fnmatchcase(permission, rule.permission))
+            and _reaches(rule, data_class)
         ]
         if fitting:
             rule = max(fitting, key=lambda rule: Decision(rule.decision).strictness)
@@ -204,16 +206,19 @@ def _host(given: str) -> str:
     return host
 
 
-def _covers(rule: PermissionRule, resource: Resource | None, data_class: DataClass) -> bool:
-    """Whether a rule is about something."""
-    decision = Decision(rule.decision)
-    # One that opens reaches up to its class; one that closes holds for its class and all that is stricter.
-    reach, asked = _STRICTEST_FIRST.index(rule.data_class), _STRICTEST_FIRST.index(data_class)
-    if decision is not Decision.DENY and asked < reach:
-        return False
+def _reaches(rule: PermissionRule, data_class: DataClass) -> bool:
+    """Whether a rule is about data of a class: one that opens up to its own, one that closes about all."""
+    if rule.decision == Decision.DENY:
+        return True
+    return _STRICTEST_FIRST.index(data_class) >= _STRICTEST_FIRST.index(rule.data_class)
+
+
+def _covers(rule: PermissionRule, resource: Resource | None) -> bool:
+    """Whether a rule is about a resource."""
+    closes = rule.decision == Decision.DENY
     if rule.resource == ANY:
         # Anything, but no file and no host: those are named, to be opened.
-        return decision is Decision.DENY or resource is None or resource.kind not in ("file", "host")
+        return closes or resource is None or resource.kind not in ("file", "host")
     if resource is None:
         return False
     kind, _, name = rule.resource.partition(":")
@@ -221,7 +226,7 @@ def _covers(rule: PermissionRule, resource: Resource | None, data_class: DataCla
         return False
     match kind:
         case "file":
-            return _within(resource.name, name, hidden=decision is Decision.DENY)
+            return _within(resource.name, name, hidden=closes)
         case "host":
             return resource.name == name or (name.startswith("*.") and resource.name.endswith(name[1:]))
         case "skill":
