@@ -64,8 +64,8 @@ class Bubblewrap:
                 passed.callback(os.close, descriptor)
                 return descriptor
 
-            # Joining a group takes the kernel some milliseconds. One process of an ordinary user's is capped without
-            # one; of root's, nothing else would count the threads.
+            # Joining a group takes the kernel some milliseconds. One process of an ordinary user's is capped
+            # without one; of root's, nothing else would count the threads.
             grouped = limits.processes > 1 or os.geteuid() == 0
             group = (
                 Cgroup.create(limits.memory + limits.scratch, limits.processes + THREADS) if grouped else _NO_GROUP
