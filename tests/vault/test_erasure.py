@@ -427,8 +427,8 @@ def foreign_keys(connection: Connection, table: str) -> list[tuple[str, str]]:
 
 ROOTS = {"sessions", "messages", "attachments", "skill_examples"}
 """Tables from which `vault.erasure` deletes by itself."""
-BY_THEIR_OWN_COMMAND = {"skills"}
-"""What `claw skill rm` removes."""
+BY_THEIR_OWN_COMMAND = {"skills", "permissions", "notes"}
+"""What `claw skill rm`, `claw permission set … default` and `claw memory forget` remove."""
 WITH_THE_VAULT = {"secrets", "tombstones"}
 """What goes with the whole vault alone: keys of this device, and random ids of what is gone."""
 

@@ -19,3 +19,7 @@ CREATE TRIGGER notes_leave_remains AFTER DELETE ON notes
 WHEN NOT (SELECT remains FROM vault_state) BEGIN
     UPDATE vault_state SET remains = 1;
 END;
+CREATE TRIGGER permissions_leave_remains AFTER DELETE ON permissions
+WHEN NOT (SELECT remains FROM vault_state) BEGIN
+    UPDATE vault_state SET remains = 1;
+END;
