@@ -7,11 +7,10 @@ import msgspec
 from vault.classes import DataClass
 from vault.database import Connection, Database
 
-__all__ = ["PermissionRule", "PermissionStore", "close_what_others_opened", "is_permission", "is_resource"]
+__all__ = ["PermissionRule", "PermissionStore", "is_permission", "is_resource"]
 
 _PERMISSION = re.compile(r"[a-z]+(\.[a-z*]+)?")
 _RESOURCE = re.compile(r"\*|file:/[^\n]+|host:(\*\.)?[a-z0-9.-]+|skill:[a-z0-9-]+(/.*)?|vault:notes")
-_OPENING = ("allow", "ask")
 
 
 class PermissionRule(msgspec.Struct, frozen=True):
@@ -70,13 +69,3 @@ def is_permission(text: str) -> bool:
 def is_resource(text: str) -> bool:
     """Whether a text names what a rule can be about: a folder by its whole path, a host, a skill."""
     return _RESOURCE.fullmatch(text) is not None
-
-
-def close_what_others_opened(connection: Connection) -> int:
-    """Remove the rules that open something, and switch off the skills that were agreed to; how many there were.
-
-    For what comes from somebody who may not be the person, in a transaction that writes.
-    """
-    rules = connection.execute("DELETE FROM permissions WHERE decision IN (?, ?)", _OPENING).rowcount
-    skills = connection.execute("UPDATE skills SET enabled = 0 WHERE enabled = 1").rowcount
-    return int(rules) + int(skills)

@@ -9,7 +9,6 @@ from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
 from vault.errors import BackupRefused, ImportRefused, LogDamaged
-from vault.permission_store import close_what_others_opened
 from vault.portability.age import Opener
 from vault.portability.age_passphrase import Passphrase
 from vault.portability.files import open_plain
@@ -50,7 +49,7 @@ def fill_from_backup(
 
         def note(connection: Connection) -> None:
             if not isinstance(opener, Passphrase):  # anybody can write a backup for a recipient's key
-                close_what_others_opened(connection)
+                _close_what_others_opened(connection)
             log.record(connection, entry)
             _tell(database, connection, contents)
 
@@ -58,6 +57,12 @@ def fill_from_backup(
         return contents
 
     return fill
+
+
+def _close_what_others_opened(connection: Connection) -> None:
+    """Remove the rules that open something, and switch off the skills that were agreed to."""
+    connection.execute("DELETE FROM permissions WHERE decision != 'deny'")
+    connection.execute("UPDATE skills SET enabled = 0")
 
 
 def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress | None = None) -> Merged:
