@@ -22,7 +22,7 @@ from skills.tools.edits import WRITE, edit_tools
 from skills.tools.files import READ, file_tools
 from skills.tools.notes import note_tools
 from skills.tools.pages import FETCH, fetch_tool
-from skills.tools.programs import python_tool, script_tool
+from skills.tools.programs import RUN_SCRIPT, python_tool, script_tool
 from skills.tools.tool import Effect, Resource, Tool
 from vault.budget import Budget
 from vault.classes import DataClass
@@ -40,7 +40,7 @@ PERMISSIONS = {
     "notes.add": "remember a note",
     "notes.search": "find notes again",
     "skill.use": "take up a skill that you agreed to, and read its files",
-    "skill.run": "run a script of a skill, in the sandbox",
+    RUN_SCRIPT: "run a script of a skill, in the sandbox",
     "python.run": "run Python text, in the sandbox",
     FETCH: "ask a host for a page",
     "arithmetic": "compute",
@@ -52,44 +52,45 @@ PERMISSIONS = {
 def every_tool(
     vault: Vault, network: NetworkSettings, rules: Rules, walls: Callable[[], Walls], activation: Activation
 ) -> list[Tool[Any]]:
-    """The tools that can be of use under the rules as they are now; the others would only take up the context."""
-    policy = rules.policy()
-    latch = PauseLatch(vault.home)
+    """Every tool there is, whatever the rules say."""
 
     @contextlib.contextmanager
     def door() -> Iterator[Egress]:
         journal = EgressJournal(vault.database, vault.log, Budget(network.daily_send_limit), vault.closing)
-        with Egress(network, journal, latch) as egress:
+        with Egress(network, journal, PauseLatch(vault.home)) as egress:
             yield egress
 
     def sight() -> Callable[[Path], int]:
         now = rules.policy()
         return lambda path: now.strictness(READ, path)
 
-    tools: list[Tool[Any]] = [clock_tool(), arithmetic_tool(), *note_tools(NoteStore(vault.database))]
-    if policy.granted(READ):
-        tools += file_tools(lambda: rules.policy().granted(READ), sight)
-    if policy.granted(WRITE):
-        tools += edit_tools(lambda: rules.policy().granted(WRITE))
-    tools.append(python_tool(walls))
-    tools += activation_tools(activation)
-    if activation.offers or activation.skill:
-        tools.append(script_tool(activation, walls))
-    if any(rule.resource.startswith("host:") for rule in rules.all()):
-        tools.append(fetch_tool(door))
-    return tools
+    return [
+        clock_tool(),
+        arithmetic_tool(),
+        *note_tools(NoteStore(vault.database)),
+        *file_tools(lambda: rules.policy().granted(READ), sight),
+        *edit_tools(lambda: rules.policy().granted(WRITE)),
+        python_tool(walls),
+        *activation_tools(activation),
+        script_tool(activation, walls),
+        fetch_tool(door),
+    ]
+
+
+def _of_use(tool: Tool[Any], rules: Rules, activation: Activation) -> bool:
+    """Whether a tool can be of use under the rules as they are now; another would only take up the context."""
+    if tool.permission in (READ, WRITE):
+        return bool(rules.policy().granted(tool.permission))
+    if tool.permission == FETCH:
+        return any(rule.resource.startswith("host:") for rule in rules.all())
+    return tool.permission != RUN_SCRIPT or bool(activation.offers or activation.skill)
 
 
 def described(vault: Vault) -> dict[str, str]:
-    """Every tool there is, whatever the rules, with its description."""
-    no_folders: Callable[[], list[Path]] = list
-    tools: list[Tool[Any]] = [clock_tool(), arithmetic_tool(), *note_tools(NoteStore(vault.database))]
-    tools += [*file_tools(no_folders), *edit_tools(no_folders), python_tool(best), fetch_tool(_nowhere)]
-    return {tool.name: tool.description for tool in tools}
-
-
-def _nowhere() -> contextlib.AbstractContextManager[Egress]:
-    raise AssertionError("a tool that is only described is never called")
+    """What every tool says of itself, by its name, but for those that are nothing without a skill."""
+    library = Library(vault)
+    tools = every_tool(vault, NetworkSettings(), Rules(vault), best, Activation([], library.use))
+    return {tool.name: tool.description for tool in tools if not tool.permission.startswith("skill.")}
 
 
 class Session(NamedTuple):
@@ -136,5 +137,6 @@ def begin(
     bus.listen(CallRecord(vault.log).hear)
     offers = [] if skill else [Offer(name, description) for name, description in library.offered()]
     activation = Activation(offers, library.use, library.use(skill) if skill else None)
-    tools = every_tool(vault, network, rules, walls, activation)
+    every = every_tool(vault, network, rules, walls, activation)
+    tools = [tool for tool in every if _of_use(tool, rules, activation)]
     return Session(Broker(tools, rules.policy, approver, bus, PauseLatch(vault.home)), bus, activation)

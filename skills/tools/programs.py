@@ -21,7 +21,10 @@ from skills.tools.tool import Arguments, Effect, Plan, Resource, Running, Tool, 
 from vault.classes import DataClass
 from vault.sanitize import sanitize, sanitize_line
 
-__all__ = ["python_tool", "script_tool"]
+__all__ = ["RUN_SCRIPT", "python_tool", "script_tool"]
+
+RUN_SCRIPT = "skill.run"
+"""What rules call it."""
 
 _MOST_SAID = 8_000
 _LONGEST_PROGRAM = 10_000
@@ -121,7 +124,7 @@ def script_tool(activation: Activation, walls: Callable[[], Walls]) -> Tool[RunS
 
     return Tool(
         "run_script",
-        "skill.run",
+        RUN_SCRIPT,
         "Run a script of the skill that is in use.",
         RunScript,
         Effect.RUN,
