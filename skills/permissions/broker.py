@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -110,8 +110,10 @@ class Broker:
             self._rate.count(tool.effect)
             given = tool.read(arguments)
             resources = tool.about(given)
-            plan, digest, how = self._permitted(call, given, resources)
+            permit = self._permitted(call, given, resources)
             self._latch.check()  # a pause may have begun while the person thought
+            digest = _digest(call, given, resources, permit.plan)
+            self._mint.spend(permit.capability, name, tuple(map(str, resources)), digest)
         except (SkillError, NotFound, OSError) as error:
             refused = isinstance(error, NotPermitted)
             why = error.message if isinstance(error, ClawError) else f"{error.strerror}."
@@ -120,17 +122,14 @@ class Broker:
         except BaseException as error:
             self._refuse(call, f"it ended with {type(error).__name__}")
             raise
-        return self._do(call, plan, resources, digest, how)
+        return self._do(call, permit, resources)
 
     def _refuse(self, call: "_Call", why: str) -> None:
         digest = digest_of(call.tool.name, call.arguments)
         self._bus.tell(Refused(call.number, call.tool.name, why, call.tool.data_class, digest))
 
-    def _permitted(self, call: "_Call", given: Arguments, resources: tuple[Resource, ...]) -> tuple[Plan, str, str]:
+    def _permitted(self, call: "_Call", given: Arguments, resources: tuple[Resource, ...]) -> "_Permit":
         """Plan a call that is permitted, by rule or by the person.
-
-        Returns:
-            The plan, the digest that it was agreed to under, and what permitted it.
 
         Raises:
             NotPermitted: it isn't.
@@ -142,15 +141,19 @@ class Broker:
             raise NotPermitted(f"{tool.name} isn't permitted here. {ruling.why}")
         plan = tool.plan(given, resources)  # only now: it may look at what it is about
         names = tuple(map(str, resources))
-        digest = digest_of(tool.name, msgspec.json.encode(given), call.asked_by, *names, plan.basis)
+        digest = _digest(call, given, resources, plan)
+
+        def permit(how: str) -> _Permit:
+            return _Permit(plan, self._mint.make(tool.name, names, digest), how)
+
         wary = self.trust.reasons(tool.effect)
         if ruling.decision is Decision.ALLOW and not plan.dangerous and not wary:
-            return plan, digest, "a rule"
+            return permit("a rule")
         lasting = tool.effect in _LASTING and not plan.dangerous
         scope = (tool.name, names, call.asked_by, plan.basis if tool.effect is Effect.RUN else "")
         agreed_at = self._agreed.get(scope)
         if lasting and agreed_at is not None and (not wary or agreed_at == self.trust.reading):
-            return plan, digest, "the person, for this session"
+            return permit("the person, for this session")
         self._bus.tell(NeedsApproval(call.number, tool.name, plan.action))
         approval = Approval(
             tool.name,
@@ -169,34 +172,28 @@ class Broker:
             raise NotPermitted(f"{tool.name} isn't permitted here any more.")
         if answer is Answer.SESSION:
             self._agreed[scope] = self.trust.reading
-        return plan, digest, "the person"
+        return permit("the person")
 
-    def _do(self, call: "_Call", plan: Plan, resources: tuple[Resource, ...], digest: str, how: str) -> Outcome:
-        tool, begun = call.tool, time.monotonic()
-        names = tuple(map(str, resources))
-        capability = self._mint.make(tool.name, names, digest)
-        action = sanitize_line(plan.action, 200)
-        acts = tool.effect in _ACTS
-        self._bus.tell(Started(call.number, tool.name, action, tool.data_class, digest, acts, how))
-        failed = True
-        text = ""
+    def _do(self, call: "_Call", permit: "_Permit", resources: tuple[Resource, ...]) -> Outcome:
+        tool, begun, acts = call.tool, time.monotonic(), call.tool.effect in _ACTS
+        action, digest = sanitize_line(permit.plan.action, 200), permit.capability.digest
+        self._bus.tell(Started(call.number, tool.name, action, tool.data_class, digest, acts, permit.how))
+        failed, text = True, ""
         try:
-            text, failed = self._act(call, capability, plan, names, digest)
+            text, failed = self._act(call, permit.plan)
         finally:
             self._bus.tell(Finished(call.number, tool.name, failed, len(text), time.monotonic() - begun))
         source = ", ".join(resource.name for resource in resources) or tool.name
         reading = self.trust.reading
         self.trust.take_in(source, tool.data_class, foreign=tool.foreign)  # what went wrong is told in its words
         for scope in [scope for scope, agreed_at in self._agreed.items() if agreed_at == reading]:
-            if scope[:3] == (tool.name, names, call.asked_by):  # they agreed to what this one says, too
+            # They agreed to what this one says, too.
+            if scope[:3] == (tool.name, permit.capability.resources, call.asked_by):
                 self._agreed[scope] = self.trust.reading
         return Outcome(text, ok=not failed, foreign=tool.foreign)
 
-    def _act(
-        self, call: "_Call", capability: Capability, plan: Plan, names: tuple[str, ...], digest: str
-    ) -> tuple[str, bool]:
-        """Do what a capability was made for; what came of it, and whether it failed."""
-        self._mint.spend(capability, call.tool.name, names, digest)
+    def _act(self, call: "_Call", plan: Plan) -> tuple[str, bool]:
+        """Do what was permitted; what came of it, and whether it failed."""
         running = Running(
             call.stop,
             lambda note: self._bus.tell(Progressed(call.number, call.tool.name, sanitize_line(note, 120))),
@@ -219,6 +216,20 @@ class _Call(msgspec.Struct, frozen=True):
     stop: threading.Event
 
 
+class _Permit(NamedTuple):
+    """What was permitted.
+
+    Attributes:
+        plan: To be done.
+        capability: For that very call.
+        how: What permitted it.
+    """
+
+    plan: Plan
+    capability: Capability
+    how: str
+
+
 class _StopOrPause(threading.Event):
     """Is set when a call is to end, and also while everything is paused."""
 
@@ -229,6 +240,11 @@ class _StopOrPause(threading.Event):
 
     def is_set(self) -> bool:
         return self._stop.is_set() or self._latch.engaged
+
+
+def _digest(call: _Call, given: Arguments, resources: tuple[Resource, ...], plan: Plan) -> str:
+    """Of a call's arguments, what it is about, and what its plan stands on: what is agreed to is this."""
+    return digest_of(call.tool.name, msgspec.json.encode(given), call.asked_by, *map(str, resources), plan.basis)
 
 
 def _bounded(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from skills.errors import ToolFailed
 from skills.permissions.approval import Answer, Nobody
 from skills.permissions.broker import Broker
+from skills.permissions.capability import Mint
 from skills.permissions.events import Bus, Finished, NeedsApproval, Refused, Started
 from skills.permissions.policy import Decision, Policy
 from skills.sandbox.tiers import best
@@ -407,3 +408,32 @@ def test_a_yes_for_the_session_to_a_program_outlives_what_that_program_says(sess
     for _ in range(3):
         assert begun.broker.call("run_it", b"{}").ok
     assert len(begun.person.asked) == 1
+
+
+@pytest.mark.parametrize("other", [("read_file", ("file:/a",), "ab" * 32), ("calculate", (), "ab" * 32)])
+def test_without_the_capability_for_this_very_call_nothing_is_done(
+    session: Begin, monkeypatch: pytest.MonkeyPatch, other: tuple[str, tuple[str, ...], str]
+) -> None:
+    begun = session(arithmetic_tool())
+    make = Mint.make
+    monkeypatch.setattr(Mint, "make", lambda mint, *_: make(mint, *other))
+    outcome = begun.broker.call("calculate", b'{"expression": "1"}')
+    assert not outcome.ok
+    assert "another call" in outcome.text
+    assert [type(event) for event in begun.events] == [Refused]
+
+
+def test_what_is_agreed_to_is_this_call_and_what_it_stands_on(session: Begin, notes: Path) -> None:
+    begun = session(*edit_tools(lambda: [notes]))
+    begun.grant("files.write", str(notes))
+    calls = [
+        of_file(notes / "a.txt", text="x"),
+        of_file(notes / "a.txt", text="y"),
+        of_file(notes / "b.txt", text="x"),
+    ]
+    for call in calls:
+        begun.broker.call("write_file", call)
+    begun.broker.call("write_file", calls[0], asked_by="a-skill")
+    (notes / "a.txt").write_text("changed")
+    begun.broker.call("write_file", calls[0])
+    assert len({asked.digest for asked in begun.person.asked}) == 5
