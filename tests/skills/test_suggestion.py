@@ -47,9 +47,9 @@ def test_without_the_package_nothing_is_suggested_and_with_a_wrong_one_it_is_tol
 
         return raising
 
-    monkeypatch.setattr(suggestion.Router, "learn", learn(EmbedderMissing("It isn't installed.")))
+    monkeypatch.setattr("skills.suggestion.Router.learn", learn(EmbedderMissing("It isn't installed.")))
     with Suggestion(CHOICES) as suggested:
         assert suggested.of("What day is it today?") is None
-    monkeypatch.setattr(suggestion.Router, "learn", learn(EmbedderRefused("It isn't what it should be.")))
+    monkeypatch.setattr("skills.suggestion.Router.learn", learn(EmbedderRefused("It isn't what it should be.")))
     with Suggestion(CHOICES) as suggested, pytest.raises(EmbedderRefused):
         suggested.of("What day is it today?")
