@@ -12,7 +12,7 @@ import msgspec
 
 from vault.errors import FrameError
 
-__all__ = ["MAX_FRAME", "FrameBuffer", "FrameReader", "FrameWriter", "frame"]
+__all__ = ["MAX_FRAME", "FrameBuffer", "FrameReader", "FrameWriter", "frame", "own_pipes"]
 
 MAX_FRAME = 256 * 2**20
 """Largest frame in bytes; a longer one is refused before memory is taken for it."""
@@ -128,6 +128,22 @@ class FrameWriter(Generic[Message]):
         view = memoryview(frame(message))
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+
+def own_pipes() -> tuple[int, int]:
+    """The pipes that a child of ours speaks through, moved away from its standard input and output.
+
+    Nothing that a library prints can end up between two frames then.
+
+    Returns:
+        Descriptors: what is asked, and where the answers go.
+    """
+    asked, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return asked, answers
 
 
 def _announced(header: bytes | bytearray, most: int) -> int:

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from agent.worker.protocol import PROTOCOL, Cancel, Count, Counted, Failed, Generate, Reply, Request, Setup
-from vault.frames import FrameReader, FrameWriter
+from vault.frames import FrameReader, FrameWriter, own_pipes
 
 if TYPE_CHECKING:
     from agent.worker.engine import Engine
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve the parent until it closes the pipe."""
-    # The pipes move away from 0 and 1, so that nothing a library prints can end up between two frames.
-    requests, replies = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    os.close(nothing)
+    requests, replies = own_pipes()
     reader: FrameReader[Request] = FrameReader(requests, Request)  # type: ignore[arg-type]
     writer: FrameWriter[Reply] = FrameWriter(replies)
     setup = reader.read()

@@ -37,7 +37,7 @@ from skills.embedding.worker.weights import Unreadable, tensors
 from skills.embedding.worker.wordpiece import WordPiece
 from skills.sandbox.seccomp import confine_to_descriptors
 from skills.sandbox.syscalls import Unsupported
-from vault.frames import FrameReader, FrameWriter
+from vault.frames import FrameReader, FrameWriter, own_pipes
 
 _MEMORY = 2 << 30
 _CHUNK = 256
@@ -47,12 +47,7 @@ Array = npt.NDArray[np.float32]
 
 def main() -> None:
     """Serve the parent until it closes the pipe, or has asked for nothing for a while."""
-    # The pipes move away from 0 and 1, so that nothing a library prints can end up between two frames.
-    requests, replies = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    os.close(nothing)
+    requests, replies = own_pipes()
     reader: FrameReader[Request] = FrameReader(requests, Request)  # type: ignore[arg-type]
     writer: FrameWriter[Reply] = FrameWriter(replies)
     setup = reader.read()
