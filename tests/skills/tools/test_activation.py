@@ -94,3 +94,19 @@ def test_a_skill_that_was_asked_for_by_name_is_the_only_one(vault: Vault) -> Non
     Library(vault).enable("count", enabled=False)
     with pytest.raises(SkillError):
         begin(vault, NetworkSettings(), Person(), best, "count")
+
+
+@pytest.mark.parametrize("gone", ["disabled", "removed"])
+def test_a_skill_that_is_disabled_or_removed_meanwhile_isnt_used_any_more(vault: Vault, gone: str) -> None:
+    add(vault, "count", files={"scripts/a.py": b"print('ran')", "references/more.md": b"more"})
+    skills = activation(vault)
+    begun = Session(vault, [*activation_tools(skills), script_tool(skills, best)], [])
+    assert begun.broker.call("use_skill", b'{"skill": "count"}').ok
+    if gone == "disabled":
+        Library(vault).enable("count", enabled=False)
+    else:
+        Library(vault).remove("count")
+    begun.person.answers = [Answer.ONCE]
+    assert not begun.broker.call("run_script", b'{"script": "scripts/a.py"}').ok
+    assert not begun.broker.call("read_skill_file", b'{"path": "references/more.md"}').ok
+    assert begun.person.asked == []
