@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 
 import msgspec
 
-from agent.context import RESULT, Selection, content, cut_attachments, describe_cuts, leave_out
+from agent.context import Selection, content, cut_attachments, describe_cuts, leave_out
 from agent.draft import Draft
 from agent.errors import ContextOverflow, WorkerDied
 from agent.inference import Inference, Overfull
@@ -21,7 +21,7 @@ from agent.turn_events import Event, Notice, Progress, Saved, Text, TurnEnd
 from agent.worker.protocol import Called, ChatMessage, Delta, Evaluated, Finished, Sampling
 from vault.conversations import Conversations
 from vault.errors import NotFound
-from vault.messages import Attachment, Generation, Message, MessageId, Session, SessionId
+from vault.messages import TOOL_RESULT, Attachment, Generation, Message, MessageId, Session, SessionId
 from vault.model_store import ModelRecord
 from vault.sanitize import sanitize, sanitize_line
 from vault.settings import SamplingSettings, Settings
@@ -112,7 +112,7 @@ class Assistant:
             yield from self._answer(session, user, sampling, schema, tools)
         except ContextOverflow:
             path = self._conversations.path(session.id, user.id)
-            if not (path and any(kept.name.startswith(RESULT) for kept in path[-1].attachments)):
+            if not (path and any(kept.name.startswith(TOOL_RESULT) for kept in path[-1].attachments)):
                 self._conversations.discard(user.id)  # but what tools have done is done, and is kept
             raise
 

@@ -21,7 +21,7 @@ from agent.worker.protocol import Called, Delta, Evaluated, Finished, OfferedToo
 from vault.classes import DataClass
 from vault.conversations import Conversations
 from vault.errors import NotFound
-from vault.messages import Attachment, Message
+from vault.messages import BROUGHT_FROM, Attachment, Message
 
 __all__ = ["Asked", "Generating", "ToolTurn"]
 
@@ -187,5 +187,5 @@ class ToolTurn:
 
 
 def _call_of(result: Attachment) -> tuple[str, str]:
-    """Which call a result came of: its name without the step's number, and the line that says the arguments."""
-    return result.name.rpartition(" ")[0], result.text.partition("\n")[0]
+    """Which call a result came of: the tool's name, and the line that says the arguments."""
+    return result.name.partition(BROUGHT_FROM)[0].rpartition(" ")[0], result.text.partition("\n")[0]

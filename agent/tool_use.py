@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from agent.context import RESULT
 from agent.tool_choice import WantedCall, choice_schema
 from agent.worker.protocol import OfferedTool
 from skills.permissions.broker import Broker, Outcome
 from skills.tools.activation import Activation
 from skills.tools.tool import Tool
-from vault.messages import Attachment
+from vault.messages import BROUGHT_FROM, TOOL_RESULT, Attachment
 from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["Steps", "ToolUse"]
@@ -146,19 +145,19 @@ class Steps:
         if not wanted.tool:
             self._malformed += 1
             self._over = "" if self._malformed == 1 else "no call came out whole, again and again"
-            return Attachment(f"{RESULT}none", "That called no tool as it has to be called.")
+            return Attachment(f"{TOOL_RESULT}none", "That called no tool as it has to be called.")
         arguments = _canonical(bytes(wanted.arguments))
         key = wanted.tool, arguments
         times = self._seen[key] = self._seen.get(key, 0) + 1
         # The arguments may be private: they go with the result, which is sealed, and not into its name.
-        name = f"{RESULT}{sanitize_line(wanted.tool, _SHOWN_OF_NAME)} {self.taken}"
+        name = f"{TOOL_RESULT}{sanitize_line(wanted.tool, _SHOWN_OF_NAME)} {self.taken}"
         called = f"Called with {sanitize_line(arguments, _SHOWN_OF_ARGUMENTS)}"
         if times > 1:
             self._over = "" if times == 2 else "the same call was wanted again and again"
             return Attachment(name, f"{called}\nThat was called before, and its result is above. Go on from it.")
         asked_by = self._use.activation.name
         outcome = self._use.broker.call(wanted.tool, bytes(wanted.arguments), asked_by=asked_by, stop=stop)
-        return Attachment(name, f"{called}\n{_told(outcome)}")
+        return Attachment(f"{name}{_origin(outcome)}", f"{called}\n{_told(outcome)}")
 
 
 def _described(tool: Tool[Any]) -> str:
@@ -176,6 +175,12 @@ def _canonical(arguments: bytes) -> str:
         return json.dumps(json.loads(arguments), sort_keys=True, ensure_ascii=False)
     except (ValueError, RecursionError):
         return arguments.decode("utf-8", "replace")
+
+
+def _origin(outcome: Outcome) -> str:
+    """Which file or host it came from, by the last part of its path, as attached files are named."""
+    names = [resource.name.rpartition("/")[2] for resource in outcome.about if resource.kind in ("file", "host")]
+    return f"{BROUGHT_FROM}{sanitize_line(names[0])}" if outcome.ok and outcome.foreign and names else ""
 
 
 def _told(outcome: Outcome) -> str:

@@ -3,9 +3,11 @@
 Data go to stdout, everything else to stderr.
 """
 
+import contextlib
 import getpass
 import os
 import sys
+import termios
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,9 +68,11 @@ class Console:
         print(sanitize(text), file=sys.stderr, flush=True)
 
     def confirm(self, question: str) -> bool:
-        """Ask a yes-or-no question; *no* where nobody can answer."""
+        """Ask a yes-or-no question; *no* where nobody can answer. What was typed before it is no answer to it."""
         if not self.can_ask:
             return False
+        with contextlib.suppress(termios.error):
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         print(f"{sanitize(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 

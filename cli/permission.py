@@ -89,6 +89,7 @@ def _rules(console: Console) -> "list[PermissionRule]":
 
 def _set(arguments: argparse.Namespace, console: Console) -> int:
     from skills.errors import RuleRefused
+    from skills.library import Library
     from skills.permissions.policy import Decision, new_rule
     from skills.permissions.rules import Rules
     from skills.toolbox import PERMISSIONS
@@ -105,7 +106,12 @@ def _set(arguments: argparse.Namespace, console: Console) -> int:
         )
     with console.open_vault(create=True) as vault:
         Rules(vault).set(rule)
+        library = Library(vault)
+        known = {record.name for record in (*library.bundled(), *library.all())}
     console.say(f"{rule.permission} on {rule.resource}: {rule.decision}.")
+    kind, _, name = rule.resource.partition(":")
+    if kind == "skill" and name.partition("/")[0] not in known:
+        console.say(f"There is no skill {name.partition('/')[0]!r} yet. The rule holds once there is.")
     return 0
 
 

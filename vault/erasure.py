@@ -20,7 +20,7 @@ from vault.database import Database
 from vault.deletion import below, delete_messages, delete_session
 from vault.errors import DiskFull, LogDamaged, NotFound
 from vault.example_store import remove_examples
-from vault.messages import MessageId, Session
+from vault.messages import BROUGHT_FROM, TOOL_RESULT, MessageId, Session
 from vault.sanitize import sanitize_line
 from vault.tombstones import Buried, attachment_id, bury
 
@@ -132,7 +132,9 @@ class Erasure:
         return self._database.read(lambda c: _of_message(c, message_id))
 
     def of_source(self, name: str) -> Plan:
-        """Erase all that was imported from a source, and attached files and examples of this name.
+        """Erase all that was imported from a source, and files and examples of this name.
+
+        Files are those that were attached, and what a tool brought in from them.
 
         That is conversations, and in others the messages that came from there, with what was said after them; and
         training examples that came from there.
@@ -233,9 +235,11 @@ def _of_source(connection: Connection, name: str) -> Plan:
     files = connection.execute(
         """
         SELECT a.n, a.message_id, a.name, m.session_id
-        FROM attachments a JOIN messages m ON m.id = a.message_id WHERE a.name = ?
+        FROM attachments a JOIN messages m ON m.id = a.message_id
+        WHERE a.name = ?1 OR (?1 <> '' AND instr(a.name, ?2) = 1
+            AND substr(a.name, nullif(instr(a.name, ?3), 0) + length(?3)) = ?1)
         """,
-        (name,),
+        (name, TOOL_RESULT, BROUGHT_FROM),
     ).fetchall()
     sessions, messages = {session.id for session in plan.sessions}, set(plan.messages)
     staying = [AttachedFile(*row[:3]) for row in files if row[3] not in sessions and row[1] not in messages]
@@ -244,7 +248,7 @@ def _of_source(connection: Connection, name: str) -> Plan:
     if not (plan.sessions or plan.messages or plan.files or plan.examples):
         raise NotFound(
             f"Nothing came from {name!r}.",
-            hint="A source is the name of an attached file, or of the file that something was imported from.",
+            hint="A source is a file that was attached, read or imported, by the last part of its path.",
         )
     return _with_figures(connection, plan)
 

@@ -4,7 +4,24 @@ from typing import Literal, NewType
 
 import msgspec
 
-__all__ = ["Attachment", "Generation", "Hit", "Message", "MessageId", "Role", "Session", "SessionId", "Status"]
+__all__ = [
+    "BROUGHT_FROM",
+    "TOOL_RESULT",
+    "Attachment",
+    "Generation",
+    "Hit",
+    "Message",
+    "MessageId",
+    "Role",
+    "Session",
+    "SessionId",
+    "Status",
+]
+
+TOOL_RESULT = "tool: "
+"""How the name begins under which what came of a tool is kept, with the message that it was needed for."""
+BROUGHT_FROM = " from "
+"""In such a name: before the file, or the host, that it came from. So that can be erased by where it came from."""
 
 SessionId = NewType("SessionId", str)
 MessageId = NewType("MessageId", str)

@@ -32,7 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--item", metavar="MESSAGE", help="a message, by its id, and all that was said after it")
     what.add_argument("--session", metavar="SESSION", help="a conversation, by its id or title")
     what.add_argument(
-        "--source", metavar="NAME", help="attached files of this name, and what was imported from a file of it"
+        "--source",
+        metavar="NAME",
+        help="files of this name that were attached, read or imported",
     )
     what.add_argument("--all", action="store_true", help="the whole vault; no passphrase is needed for that")
     parser.add_argument("--models", action="store_true", help="with --all: the weights too")
@@ -100,8 +102,10 @@ def _consequences(plan: "Plan") -> list[str]:
     elif plan.messages:
         lines.append(f"{held}: the message, and what was said after it.")
     if plan.files:
+        names = list(dict.fromkeys(f"“{sanitize_line(file.name)}”" for file in plan.files))
+        called = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
         lines.append(
-            f"{_count(len(plan.files), 'attached file')} called “{sanitize_line(plan.files[0].name)}”. "
+            f"{_count(len(plan.files), 'attached file')} called {called}. "
             "The messages they were attached to stay, and so do replies that quote them."
         )
     if plan.examples:

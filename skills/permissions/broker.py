@@ -42,12 +42,14 @@ class Outcome(msgspec.Struct, frozen=True):
         ok: Whether it was done.
         refused: Whether it wasn't permitted.
         foreign: Whether somebody else may have written the text.
+        about: What it was about, if it was permitted.
     """
 
     text: str
     ok: bool
     refused: bool = False
     foreign: bool = False
+    about: tuple[Resource, ...] = ()
 
 
 class Broker:
@@ -190,7 +192,7 @@ class Broker:
             # They agreed to what this one says, too.
             if scope[:3] == (tool.name, permit.capability.resources, call.asked_by):
                 self._agreed[scope] = self.trust.reading
-        return Outcome(text, ok=not failed, foreign=tool.foreign)
+        return Outcome(text, ok=not failed, foreign=tool.foreign, about=resources)
 
     def _act(self, call: "_Call", plan: Plan) -> tuple[str, bool]:
         """Do what was permitted; what came of it, and whether it failed."""

@@ -6,9 +6,11 @@ folder that was granted.
 """
 
 import fnmatch
+import functools
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -234,11 +236,21 @@ def _covers(rule: PermissionRule, resource: Resource | None) -> bool:
     return resource.name == name
 
 
+@functools.lru_cache(maxsize=4096)
+def _spelled(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
+
+
 def _within(path: str, folder: str, *, hidden: bool) -> bool:
     """Whether a file lies in a folder, with no hidden folder in between; hidden files are closed, not opened.
 
     Both are whole paths without links, `.` or `..`: texts tell it as well as `Path` would, at a tenth of the time.
+    What is closed is closed in every spelling, for many file systems (APFS, NTFS) take those for the same file.
     """
+    if hidden:
+        path, folder = _spelled(path), _spelled(folder)
+        if folder == "/":
+            return True
     if path == folder or not folder.startswith("/"):
         return path == folder
     inside = path.removeprefix(folder) if path.startswith(folder) else ""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,25 @@ def test_what_was_typed_before_the_question_could_be_read_is_no_answer() -> None
     shown.sees(QUESTION)
     shown.types("a")
     shown.sees("ANSWER once")
+    assert shown.ends() == 0
+
+
+def confirms() -> None:
+    """Ask a yes-or-no question, once its input may have been typed already."""
+    print("READY", flush=True)
+    time.sleep(0.5)
+    print("CONFIRMED", Console().confirm("Let it be used?"), flush=True)
+
+
+def test_what_was_typed_before_a_yes_or_no_question_is_no_answer_to_it() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = "from tests.cli.test_approvals import confirms; confirms()"
+    shown = Terminal(sys.executable, ["-c", program], environment)
+    shown.sees("READY")
+    shown.types("y")
+    shown.sees("Let it be used? [y/N] ")
+    shown.types("n")
+    shown.sees("CONFIRMED False")
     assert shown.ends() == 0
 
 

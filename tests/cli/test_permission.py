@@ -37,6 +37,13 @@ def test_a_rule_is_set_shown_logged_and_taken_back(person: Person, tmp_path: Pat
     assert not any(str(folder) in text for text in said)
 
 
+def test_a_rule_about_a_skill_that_is_not_there_says_so(person: Person) -> None:
+    told = person.claw("permission", "set", "skill.run", "skill:tidy-up/run.py", "deny")
+    assert told.returncode == 0
+    assert "There is no skill 'tidy-up' yet" in told.stderr
+    assert "yet" not in person.claw("permission", "set", "skill.use", "skill:document-qa", "deny").stderr
+
+
 def test_what_would_open_everything_is_refused_with_the_way_to_go(person: Person) -> None:
     for arguments in (
         ("files.read", "/", "allow"),

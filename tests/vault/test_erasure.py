@@ -357,6 +357,16 @@ def test_a_fork_of_what_was_imported_goes_with_its_source(vault: Vault) -> None:
     assert CANARY not in dump(vault)
 
 
+def test_a_source_takes_what_a_tool_brought_in_from_a_file_of_that_name(vault: Vault) -> None:
+    session = vault.conversations.start("own", "")
+    names = "diagnosis.txt", "tool: read_file 1 from diagnosis.txt", "tool: read_file 2 from old diagnosis.txt"
+    others = "tool: fetch_page 3", "tool: read_file 4 from a from diagnosis.txt", "from diagnosis.txt"
+    exchange(vault, session, None, "words", *names, *others)
+    erase(vault, vault.erasure.of_source("diagnosis.txt"))
+    kept = vault.conversations.path(session.id)[0].attachments
+    assert [file.name for file in kept] == [names[2], *others]
+
+
 @pytest.mark.parametrize("name", ["nowhere.txt", ""])
 def test_a_source_that_nothing_came_from_is_named(vault: Vault, name: str) -> None:
     exchange(vault, vault.conversations.start("own", ""), None, "words", "file.txt")

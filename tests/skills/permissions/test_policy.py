@@ -185,6 +185,34 @@ def test_a_granted_folder_is_kept_by_where_it_really_is(tmp_path: Path) -> None:
     assert rule.resource == f"file:{tmp_path / 'real'}"
 
 
+def test_what_closes_the_whole_system_closes_what_was_granted(tmp_path: Path) -> None:
+    rules = [
+        new_rule("files.read", str(tmp_path), ALLOW, DataClass.HIGHLY_SENSITIVE),
+        new_rule("files.read", "/", DENY, DataClass.HIGHLY_SENSITIVE),
+    ]
+    assert decision(Policy(rules), tool(Effect.READ), file(tmp_path / "a")) is DENY
+
+
+@pytest.mark.parametrize(
+    ("closed", "spelling"),
+    [("Tax", "TAX"), ("TAX", "tax"), ("T\u00e1x", "Ta\u0301x"), ("Ta\u0301x", "T\u00c1X")],
+)
+def test_what_is_closed_is_closed_in_every_spelling(closed: str, spelling: str, tmp_path: Path) -> None:
+    rules = [
+        new_rule("files.read", str(tmp_path), ALLOW, DataClass.HIGHLY_SENSITIVE),
+        new_rule("files.read", str(tmp_path / closed), DENY, DataClass.HIGHLY_SENSITIVE),
+    ]
+    own = Policy(rules[:1], [tmp_path / closed])
+    for policy in (Policy(rules), own):
+        assert decision(policy, tool(Effect.READ), file(tmp_path / spelling / "a")) is DENY
+
+
+def test_what_is_granted_is_granted_as_it_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "Tax").mkdir()
+    policy = Policy([new_rule("files.read", str(tmp_path / "Tax"), ALLOW, DataClass.HIGHLY_SENSITIVE)])
+    assert decision(policy, tool(Effect.READ), file(tmp_path / "tax" / "a")) is DENY
+
+
 @pytest.mark.parametrize(
     ("permission", "resource"),
     [("files.*", "*"), ("web.fetch", "*"), ("files.read", "/no/such"), ("skill.*", "*")],
