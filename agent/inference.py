@@ -261,7 +261,7 @@ class Inference:
         if running is not None:
             self._tell_to_stop(worker, running)
         elif self._loading:
-            worker.kill("it was stopped while it loaded the model")
+            worker.end("it was stopped while it loaded the model")
 
     def kill(self, because: str) -> None:
         """End the worker at once, with all that it remembers; the next question starts another.
@@ -272,7 +272,7 @@ class Inference:
             because: What to tell whoever waits for its answer; the middle of a sentence.
         """
         if self._worker is not None:
-            self._worker.kill(because)
+            self._worker.end(because)
 
     def _tell_to_stop(self, worker: WorkerProcess, request_id: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # who reads its answers finds out
@@ -280,7 +280,7 @@ class Inference:
 
         def insist() -> None:
             if self._running == request_id and not worker.discarded:
-                worker.kill("it didn't stop when it was told to")
+                worker.end("it didn't stop when it was told to")
 
         timer = threading.Timer(_STOP_WITHIN_S if self._evaluating else _STOP_READING_WITHIN_S, insist)
         timer.daemon = True

@@ -195,12 +195,12 @@ class Embedder:
             return self._process
         self._let_go()
         with OpenFiles(self._located or locate()) as files:
-            process = EmbedderProcess(files, threads=_usable_cores(), idle_s=self._idle_s)
-            self._process = process
             try:
+                process = EmbedderProcess(files, threads=_usable_cores(), idle_s=self._idle_s)
+                self._process = process
                 reply = process.receive()
             except Retired:
-                raise process.give_up() from None
+                raise EmbedderDied("The embedder ended as it began.") from None
         if isinstance(reply, Failed) and reply.id == 0:
             process.discard()
             raise _failure(reply)
@@ -214,7 +214,7 @@ class Embedder:
             self._process.discard()
             self._process = None
 
-    def _nonsense(self) -> EmbedderError:
+    def _nonsense(self) -> Exception:
         with self._asking:
             process = self._process
             return process.give_up() if process is not None else EmbedderDied("The embedder answered nonsense.")
