@@ -1,0 +1,281 @@
+"""A device's side of a round of secure aggregation: a state machine over messages, without any input or output.
+
+Bonawitz et al. 2017 with the sparse graph of Bell et al. 2020, against a server that does as it likes: keys and
+survivors are signed by identities that were admitted, everything that is derived is bound to the round, the plan, the
+cohort and the graph, and a device says of each neighbour one thing, once: a share of the seed of its own mask if it is
+alive, or one of the key of its pairwise masks if it was lost. Never both, so that no update can be opened alone.
+
+    client = Client(...)
+    client.advertise() -> Advertise         client.mask(deliver, noised) -> Masked
+    client.reveal(roster) -> Reveal         client.confirm(survivors) -> Consistency
+    client.share(graph) -> Share            client.unmask(consistent) -> Unmask
+
+After a refusal it goes no further: the next round begins with another client.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from federation.digests import DIGEST_BYTES, is_signed, sign
+from federation.enrolment import Registrar
+from federation.errors import Malformed, OutOfTurn, Refused
+from federation.privacy.noise import NoisedDelta
+from federation.secagg.cohort import (
+    ADVERT,
+    View,
+    check_advert,
+    commitment_to_nonce,
+    from_bitmap,
+    listed,
+    signed_of,
+    view_of,
+)
+from federation.secagg.graph import Place
+from federation.secagg.keys import agree, commitment, mask_key, open_sealed, pair_mask_key, public_half, seal
+from federation.secagg.masks import apply_masks
+from federation.secagg.plan import Round, SecAggPlan
+from federation.secagg.shamir import SECRET_BYTES, Random, split
+from federation.secagg.wire import (
+    SHARE_BYTES,
+    Advertise,
+    Consistency,
+    Consistent,
+    Deliver,
+    Graph,
+    Masked,
+    Reveal,
+    Roster,
+    Share,
+    Survivors,
+    Unmask,
+)
+
+__all__ = ["SEED", "SURVIVORS", "Agreed", "Client"]
+
+SURVIVORS = "survivors"
+SEED = "seed"
+
+
+class Agreed(NamedTuple):
+    """What the person agreed to take part in.
+
+    Attributes:
+        plan: How updates are aggregated.
+        digest: Of all of the plan, of which this is a part.
+        registrar: Who says which devices belong to the federation.
+        min_cohort: Fewer devices than that are too few for this one, whatever the plan says.
+    """
+
+    plan: SecAggPlan
+    digest: bytes
+    registrar: Registrar
+    min_cohort: int
+
+
+class Client:
+    """One device in one round.
+
+    Args:
+        identity: Its Ed25519 key.
+        certificate: The registrar's, over the identity.
+        this: The round, as the server announced it.
+        agreed: What the person agreed to.
+        random: Gives unforeseeable bytes, such as `os.urandom`.
+
+    Raises:
+        Refused: the round is by another plan.
+    """
+
+    def __init__(
+        self, identity: Ed25519PrivateKey, certificate: bytes, this: Round, agreed: Agreed, random: Random
+    ) -> None:
+        if this.plan != agreed.digest:
+            raise Refused("The round is by another plan than the one that was agreed to.")
+        self._identity = identity
+        self._certificate = certificate
+        self._round = this
+        self._agreed = agreed
+        self._random = random
+        self._next = "advertise"
+        self._device = identity.public_key().public_bytes_raw()
+        self._nonce = random(DIGEST_BYTES)
+        self._mask_private = random(SECRET_BYTES)
+        self._seal_private = random(SECRET_BYTES)
+        self._seed = random(SECRET_BYTES)
+        self._advert: Advertise
+        self._roster: Roster
+        self._view: View
+        self._number: int
+        self._places: list[Place]
+        self._sharing: list[bool]
+        """Of each neighbour, whether it shared its secrets: it is masked with then."""
+        self._held: list[bytes]
+        """Of each neighbour, its shares; empty where there are none, or none that can be opened."""
+        self._alive: list[bool]
+        self._survivors: Survivors
+
+    @property
+    def device(self) -> bytes:
+        """Its identity."""
+        return self._device
+
+    def advertise(self) -> Advertise:
+        """Begin: keys for this round, signed."""
+        with self._turn("advertise", then="reveal"):
+            unsigned = Advertise(
+                self._device,
+                self._certificate,
+                public_half(self._mask_private),
+                public_half(self._seal_private),
+                commitment_to_nonce(self._round.digest, self._device, self._nonce),
+                b"",
+            )
+            signature = sign(self._identity, ADVERT, *signed_of(unsigned, self._round.digest))
+            self._advert = Advertise(*_fields(unsigned)[:-1], signature)
+            return self._advert
+
+    def reveal(self, roster: Roster) -> Reveal:
+        """Look at the cohort, and reveal what makes the graph.
+
+        Raises:
+            Refused: it is too small or too large, isn't all of admitted devices, names one twice, or has other keys
+                for this one.
+        """
+        with self._turn("reveal", then="share"):
+            plan, adverts = self._agreed.plan, roster.adverts
+            if len(adverts) < max(plan.min_cohort, self._agreed.min_cohort) or len(adverts) > plan.max_cohort:
+                raise Refused(f"A cohort of {len(adverts)} devices is too small, or larger than the plan allows.")
+            if any(one.device >= other.device for one, other in zip(adverts, adverts[1:], strict=False)):
+                raise Refused("The cohort names a device twice, or isn't in its order.")
+            if self._advert not in adverts:
+                raise Refused("The cohort isn't one with this device's own keys.")
+            if len({key for advert in adverts for key in (advert.mask_key, advert.seal_key)}) < 2 * len(adverts):
+                raise Refused("A key stands twice in the cohort.")
+            for advert in adverts:
+                if advert != self._advert:
+                    check_advert(advert, self._round.digest, self._agreed.registrar)
+            self._roster = roster
+            return Reveal(self._device, self._nonce)
+
+    def share(self, graph: Graph) -> Share:
+        """Look at the graph, and share both secrets with the neighbours.
+
+        Raises:
+            Malformed, Refused: as `view_of` says; or this device isn't in it, or too few are, or a key is no key.
+        """
+        with self._turn("share", then="mask"):
+            self._view = view_of(self._roster, graph, self._round, self._agreed.plan)
+            if len(self._view.adverts) < self._agreed.min_cohort:
+                raise Refused("Too few devices are left.")
+            self._number = self._view.number_of(self._device)
+            self._places = self._view.graph.neighbours(self._number)
+            plan, view = self._agreed.plan, self._view.digest
+            shares = split([self._seed, self._mask_private], len(self._places), plan.threshold, self._random)
+            sealed = []
+            for place, row in zip(self._places, shares, strict=True):
+                other = self._view.adverts[place.device]
+                agreed = agree(self._seal_private, other.seal_key)
+                sealed.append(seal(agreed, view, self._device, other.device, row.astype("<u4").tobytes()))
+            return Share(self._device, commitment(SEED, view, self._device, self._seed), tuple(sealed))
+
+    def mask(self, deliver: Deliver, noised: NoisedDelta) -> Masked:
+        """Take the neighbours' shares, and mask the update.
+
+        A share that can't be opened costs its sender that share, and nobody else anything.
+
+        Args:
+            deliver: What the neighbours sealed for this device.
+            noised: The update, noised for this plan.
+
+        Raises:
+            Malformed: it is about others, or the update isn't for this plan.
+            Refused: too few neighbours shared their secrets.
+        """
+        with self._turn("mask", then="confirm"):
+            plan, view = self._agreed.plan, self._view
+            if noised.vector.shape != (plan.dimension,) or noised.bits != plan.bits:
+                raise Malformed("The update isn't one for this plan.")
+            self._sharing, self._held = [], []
+            add, subtract = [mask_key(self._seed, view.digest, self._device)], []
+            for place, sealed in listed(self._places, deliver.sealed):
+                other = view.adverts[place.device]
+                self._sharing.append(bool(sealed))
+                self._held.append(self._opened(other, sealed))
+                if sealed:
+                    agreed = agree(self._mask_private, other.mask_key)
+                    pair = sorted((self._device, other.device))
+                    key = pair_mask_key(agreed, view.digest, *pair)
+                    (add if pair[0] == self._device else subtract).append(key)
+            if sum(self._sharing) < plan.threshold:
+                raise Refused("Too few neighbours shared their secrets.")
+            masked = np.array(noised.vector, np.uint32)
+            apply_masks(masked, add=add, subtract=subtract)
+            return Masked(self._device, plan.ring.pack(masked))
+
+    def _opened(self, sender: Advertise, sealed: bytes) -> bytes:
+        if not sealed:
+            return b""
+        agreed = agree(self._seal_private, sender.seal_key)
+        opened = open_sealed(agreed, self._view.digest, sender.device, self._device, sealed)
+        return opened if opened is not None and len(opened) == 2 * SHARE_BYTES else b""
+
+    def confirm(self, survivors: Survivors) -> Consistency:
+        """Look at who survived, and sign it.
+
+        Raises:
+            Malformed: it is about others.
+            Refused: too few survived, this device isn't among them, or somebody is alive who shared no secrets.
+        """
+        with self._turn("confirm", then="unmask"):
+            plan, count = self._agreed.plan, len(self._view.adverts)
+            shared, self._alive = from_bitmap(survivors.shared, count), from_bitmap(survivors.alive, count)
+            if any(alive and not sharing for alive, sharing in zip(self._alive, shared, strict=True)):
+                raise Refused("A device is said to be alive that never shared its secrets.")
+            if not self._alive[self._number]:
+                raise Refused("This device's update is said not to have come.")
+            if sum(self._alive) < max(plan.min_survivors, self._agreed.min_cohort):
+                raise Refused(f"{sum(self._alive)} updates are too few to be opened together.")
+            if [shared[place.device] for place in self._places] != self._sharing:
+                raise Refused("Other devices are said to have shared their secrets than did.")
+            self._survivors = survivors
+            signature = sign(self._identity, SURVIVORS, self._view.digest, survivors.shared, survivors.alive)
+            return Consistency(self._device, signature)
+
+    def unmask(self, consistent: Consistent) -> Unmask:
+        """See that enough neighbours were told of the same survivors, and give up one share of each neighbour.
+
+        Raises:
+            Malformed: it is about others.
+            Refused: too few neighbours signed the same.
+        """
+        with self._turn("unmask", then=""):
+            told = self._view.digest, self._survivors.shared, self._survivors.alive
+            agreeing = sum(
+                self._alive[place.device]
+                and is_signed(self._view.adverts[place.device].device, signature, SURVIVORS, *told)
+                for place, signature in listed(self._places, consistent.signatures)
+            )
+            if agreeing < self._agreed.plan.threshold:
+                raise Refused(f"{agreeing} neighbours signed the same survivors; that is too few.")
+            shares = []
+            for place, held in zip(self._places, self._held, strict=True):
+                of_seed, of_key = held[:SHARE_BYTES], held[SHARE_BYTES:]
+                shares.append(of_seed if self._alive[place.device] else of_key)
+            return Unmask(self._device, tuple(shares))
+
+    @contextlib.contextmanager
+    def _turn(self, step: str, *, then: str) -> Iterator[None]:
+        """One step, in its turn; whatever goes wrong in it, there is no other."""
+        if self._next != step:
+            raise OutOfTurn(f"This device isn't asked to {step} now, or not again.")
+        self._next = ""
+        yield
+        self._next = then
+
+
+def _fields(advert: Advertise) -> tuple[bytes, ...]:
+    return advert.device, advert.certificate, advert.mask_key, advert.seal_key, advert.commitment, advert.signature

@@ -1,0 +1,343 @@
+"""The server's side of a round of secure aggregation: a state machine over messages, without any input or output.
+
+It takes each device's messages as they come, closes each step when whoever drives it says so, and goes on with those
+that are left. Updates are summed as they arrive, packed as they are: nothing of one is kept. What it opens in the end
+is the sum of all that survived, or nothing.
+
+    server = Server(...)
+    take_advert(…)…  roster()      take_masked(…)…       survivors()
+    take_reveal(…)…  graph()       take_consistency(…)…  consistent(device)
+    take_share(…)…   deliver(device)                     take_unmask(…)…  sum()
+
+A message that doesn't fit is refused with an error, and changes nothing. A device that is lost at any step costs the
+round itself alone, while the thresholds hold.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import combinations, islice
+
+import numpy as np
+
+from federation.digests import is_signed
+from federation.enrolment import Registrar
+from federation.errors import Aborted, Malformed, OutOfTurn, Refused
+from federation.ring import Vector
+from federation.secagg.client import SEED, SURVIVORS
+from federation.secagg.cohort import View, check_advert, commitment_to_nonce, listed, to_bitmap, view_of
+from federation.secagg.keys import agree, commitment, mask_key, pair_mask_key, public_half
+from federation.secagg.masks import apply_masks
+from federation.secagg.plan import Round, SecAggPlan
+from federation.secagg.shamir import Random, combine
+from federation.secagg.wire import (
+    SEALED_BYTES,
+    SHARE_BYTES,
+    Advertise,
+    Consistency,
+    Consistent,
+    Deliver,
+    Graph,
+    Masked,
+    Reveal,
+    Roster,
+    Share,
+    Survivors,
+    Unmask,
+)
+
+__all__ = ["Server"]
+
+_MOST_TRIES = 300
+"""Sets of shares that are tried for one secret, where some of them are wrong."""
+
+
+class Server:
+    """The server of one round.
+
+    Args:
+        plan: How it aggregates.
+        this: The round, committed to the nonce.
+        nonce: 32 unforeseeable bytes: the server's part of the graph's randomness.
+        registrar: Who says which devices belong to the federation.
+        random: Gives unforeseeable bytes, such as `os.urandom`.
+
+    Attributes:
+        devices: The identities of those that take part, once the graph stands.
+    """
+
+    def __init__(
+        self, plan: SecAggPlan, this: Round, nonce: bytes, registrar: Registrar, random: Random
+    ) -> None:
+        self._plan = plan
+        self._round = this
+        self._nonce = nonce
+        self._registrar = registrar
+        self._random = random
+        self._step = "advertise"
+        self._adverts: dict[bytes, Advertise] = {}
+        self._roster: Roster
+        self._nonces: dict[bytes, bytes] = {}
+        self._graph: Graph
+        self._view: View
+        self._numbers: dict[bytes, int] = {}
+        self._shares: dict[int, Share] = {}
+        self._total: Vector
+        self._alive: set[int] = set()
+        self._survivors: Survivors
+        self._signatures: dict[int, bytes] = {}
+        self._unmasked: dict[int, Unmask] = {}
+
+    @property
+    def devices(self) -> tuple[bytes, ...]:
+        """The identities of those that take part, in their order."""
+        return tuple(self._numbers)
+
+    def take_advert(self, advert: Advertise) -> None:
+        """A device is there.
+
+        Raises:
+            Refused: it wasn't admitted, didn't sign, advertises twice or keys that are none; or the cohort is full.
+        """
+        self._in_step("advertise")
+        if advert.device in self._adverts or len(self._adverts) >= self._plan.max_cohort:
+            raise Refused("The device is in the cohort already, or the cohort is full.")
+        check_advert(advert, self._round.digest, self._registrar)
+        keys = {advert.mask_key, advert.seal_key}
+        if len(keys) < 2 or any({other.mask_key, other.seal_key} & keys for other in self._adverts.values()):
+            raise Refused("A key of the device is another's too.")
+        probe = self._random(32)
+        for key in keys:
+            agree(probe, key)
+        self._adverts[advert.device] = advert
+
+    def roster(self) -> Roster:
+        """The cohort stands.
+
+        Raises:
+            Aborted: it is too small.
+        """
+        self._in_step("advertise", then="reveal")
+        self._enough(len(self._adverts), self._plan.min_cohort, "advertised")
+        self._roster = Roster(tuple(self._adverts[device] for device in sorted(self._adverts)))
+        return self._roster
+
+    def take_reveal(self, reveal: Reveal) -> None:
+        """A device reveals its part of the graph's randomness.
+
+        Raises:
+            Refused: it isn't of the cohort, or reveals something else.
+        """
+        self._in_step("reveal")
+        advert = self._adverts.get(reveal.device)
+        if advert is None or commitment_to_nonce(self._round.digest, reveal.device, reveal.nonce) != advert.commitment:
+            raise Refused("That isn't what a device of the cohort had committed itself to.")
+        self._nonces[reveal.device] = reveal.nonce
+
+    def graph(self) -> Graph:
+        """The graph stands.
+
+        Raises:
+            Aborted: too few devices are left, or too many kept something back.
+        """
+        self._in_step("reveal", then="share")
+        self._enough(len(self._nonces), self._plan.min_cohort, "revealed their nonces")
+        nonces = tuple(self._nonces.get(advert.device, b"") for advert in self._roster.adverts)
+        self._graph = Graph(self._nonce, nonces)
+        try:
+            self._view = view_of(self._roster, self._graph, self._round, self._plan)
+        except Refused as error:
+            raise Aborted(error.message) from None
+        self._numbers = {advert.device: number for number, advert in enumerate(self._view.adverts)}
+        return self._graph
+
+    def take_share(self, share: Share) -> None:
+        """A device's sealed shares.
+
+        Raises:
+            Malformed: they aren't for just its neighbours.
+        """
+        self._in_step("share")
+        number = self._number(share.device)
+        if number in self._shares:
+            raise Refused("The device has shared its secrets already.")
+        listed(self._view.graph.neighbours(number), share.sealed)
+        if any(len(sealed) != SEALED_BYTES for sealed in share.sealed):
+            raise Malformed("A sealed share has another length.")
+        self._shares[number] = share
+
+    def close_shares(self) -> None:
+        """No more shares are taken.
+
+        Raises:
+            Aborted: too few devices shared their secrets.
+        """
+        self._in_step("share", then="mask")
+        self._enough(len(self._shares), self._plan.min_survivors, "shared their secrets")
+        self._total = np.zeros(self._plan.dimension, np.uint32)
+
+    def deliver(self, device: bytes) -> Deliver:
+        """What was sealed for one device."""
+        self._in_step("mask")
+        number = self._number(device)
+        sealed = []
+        for place in self._view.graph.neighbours(number):
+            share = self._shares.get(place.device)
+            point = self._view.graph.point_of(place.device, number)
+            sealed.append(share.sealed[point - 1] if share else b"")
+        return Deliver(tuple(sealed))
+
+    def take_masked(self, masked: Masked) -> None:
+        """A device's update; it is in the sum when this returns, and nowhere else.
+
+        Raises:
+            Malformed: it isn't one of this ring.
+            Refused: the device shared no secrets, or its update is here already.
+        """
+        self._in_step("mask")
+        number = self._number(masked.device)
+        if number not in self._shares or number in self._alive:
+            raise Refused("The device shared no secrets, or its update is here already.")
+        self._plan.ring.add_packed(self._total, masked.packed)
+        self._alive.add(number)
+
+    def survivors(self) -> Survivors:
+        """No more updates are taken.
+
+        Raises:
+            Aborted: there are too few.
+        """
+        self._in_step("mask", then="confirm")
+        self._enough(len(self._alive), self._plan.min_survivors, "sent their updates")
+        numbers = range(len(self._view.adverts))
+        self._survivors = Survivors(
+            to_bitmap([number in self._shares for number in numbers]),
+            to_bitmap([number in self._alive for number in numbers]),
+        )
+        return self._survivors
+
+    def take_consistency(self, consistency: Consistency) -> None:
+        """A device's signature under the survivors.
+
+        Raises:
+            Refused: it isn't one.
+        """
+        self._in_step("confirm")
+        number = self._number(consistency.device)
+        told = self._view.digest, self._survivors.shared, self._survivors.alive
+        if number not in self._alive or not is_signed(consistency.device, consistency.signature, SURVIVORS, *told):
+            raise Refused("A device signed other survivors, or isn't one of them.")
+        self._signatures[number] = consistency.signature
+
+    def close_consistency(self) -> None:
+        """No more signatures are taken."""
+        self._in_step("confirm", then="unmask")
+
+    def consistent(self, device: bytes) -> Consistent:
+        """The signatures of a device's neighbours."""
+        self._in_step("unmask")
+        places = self._view.graph.neighbours(self._number(device))
+        return Consistent(tuple(self._signatures.get(place.device, b"") for place in places))
+
+    def take_unmask(self, unmask: Unmask) -> None:
+        """A device's shares of its neighbours' secrets.
+
+        Raises:
+            Malformed: they aren't of just its neighbours.
+            Refused: it isn't one of the survivors, or gave them already.
+        """
+        self._in_step("unmask")
+        number = self._number(unmask.device)
+        if number not in self._alive or number in self._unmasked:
+            raise Refused("The device isn't one of the survivors, or gave its shares already.")
+        listed(self._view.graph.neighbours(number), unmask.shares)
+        if any(len(share) not in (0, SHARE_BYTES) for share in unmask.shares):
+            raise Malformed("A share has another length.")
+        self._unmasked[number] = unmask
+
+    def sum(self) -> Vector:
+        """The sum of the updates of all survivors, in the ring; shape (dimension,).
+
+        Raises:
+            Aborted: a secret can't be put together, for too few shares of it came, or wrong ones.
+        """
+        self._in_step("unmask", then="")
+        add, subtract = [], []
+        for number in sorted(self._shares):
+            device = self._view.adverts[number].device
+            if number in self._alive:
+                subtract.append(mask_key(self._seed_of(number), self._view.digest, device))
+            else:
+                self._take_back_pairs(number, self._mask_private_of(number), add, subtract)
+        apply_masks(self._total, add=add, subtract=subtract)
+        return self._total & self._plan.ring.mask
+
+    def _take_back_pairs(self, lost: int, private: bytes, add: list[bytes], subtract: list[bytes]) -> None:
+        """What the neighbours of a lost device masked their updates with for it alone."""
+        device = self._view.adverts[lost].device
+        for place in self._view.graph.neighbours(lost):
+            if place.device not in self._alive:
+                continue
+            other = self._view.adverts[place.device]
+            pair = sorted((device, other.device))
+            key = pair_mask_key(agree(private, other.mask_key), self._view.digest, *pair)
+            # The lower of the two adds it, the other one takes it away: the survivor's part goes.
+            (subtract if pair[0] == other.device else add).append(key)
+
+    def _seed_of(self, number: int) -> bytes:
+        share = self._shares[number]
+        return self._put_together(
+            number, lambda seed: commitment(SEED, self._view.digest, share.device, seed) == share.commitment
+        )
+
+    def _mask_private_of(self, number: int) -> bytes:
+        public = self._view.adverts[number].mask_key
+        return self._put_together(number, lambda private: public_half(private) == public)
+
+    def _put_together(self, number: int, is_right: Callable[[bytes], bool]) -> bytes:
+        """A device's secret, of the shares that its neighbours gave. Wrong ones among them are passed over."""
+        held: dict[int, bytes] = {}
+        for place in self._view.graph.neighbours(number):
+            unmask = self._unmasked.get(place.device)
+            if unmask is not None:
+                given = unmask.shares[self._view.graph.point_of(place.device, number) - 1]
+                if given:
+                    held[place.point] = given
+        if len(held) < self._plan.threshold:
+            raise Aborted("Too few neighbours of a device are left to put its secret together.")
+        for points in islice(_sets(sorted(held), self._plan.threshold), _MOST_TRIES):
+            rows = np.stack([np.frombuffer(held[point], "<u4") for point in points])
+            try:
+                (secret,) = combine(points, rows)
+            except Malformed:
+                continue
+            if is_right(secret):
+                return secret
+        raise Aborted("The neighbours of a device gave shares that fit no secret of its.")
+
+    def _number(self, device: bytes) -> int:
+        number = self._numbers.get(device)
+        if number is None:
+            raise Refused("The device isn't in this round.")
+        return number
+
+    def _in_step(self, step: str, *, then: str | None = None) -> None:
+        if self._step != step:
+            raise OutOfTurn(f"The round is at another step than “{step}”.")
+        if then is not None:
+            self._step = then
+
+    def _enough(self, count: int, least: int, did: str) -> None:
+        if count < least:
+            self._step = ""
+            raise Aborted(f"{count} devices {did}; at least {least} have to.")
+
+
+def _sets(points: list[int], count: int) -> Iterable[tuple[int, ...]]:
+    """Sets of points: those in a row first, each point being left out of some of them soon."""
+    seen = set()
+    doubled = points + points
+    for begin in range(len(points)):
+        chosen = tuple(sorted(doubled[begin : begin + count]))
+        if chosen not in seen:
+            seen.add(chosen)
+            yield chosen
+    yield from (chosen for chosen in combinations(points, count) if chosen not in seen)

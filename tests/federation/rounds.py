@@ -1,0 +1,113 @@
+"""A whole round in one process: devices, a server, and whatever is lost or changed on the way between them."""
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from federation.digests import digest
+from federation.enrolment import Registrar, certify
+from federation.privacy.clip import RawDelta, clip
+from federation.privacy.noise import NoisedDelta, add_noise
+from federation.privacy.plan import PrivacyPlan
+from federation.ring import Vector
+from federation.secagg.client import Agreed, Client
+from federation.secagg.plan import Round, SecAggPlan
+from federation.secagg.server import Server
+
+__all__ = ["FEDERATION", "Federation", "Lost", "run"]
+
+FEDERATION = digest("test federation")
+
+Lost = dict[str, Collection[int]]
+"""By the step that they don't take any more: numbers of devices."""
+
+
+@dataclass
+class Federation:
+    """A registrar and its devices, and one round that they are about to begin.
+
+    Attributes:
+        size: How many devices.
+        plan: How they aggregate.
+        privacy: How their updates are made private.
+    """
+
+    size: int
+    plan: SecAggPlan
+    privacy: PrivacyPlan
+    random: Callable[[int], bytes] = os.urandom
+    number: int = 1
+    devices: list[Client] = field(init=False)
+    server: Server = field(init=False)
+
+    def __post_init__(self) -> None:
+        authority = Ed25519PrivateKey.from_private_bytes(self.random(32))
+        self.registrar_key = authority.public_key().public_bytes_raw()
+        self.identities = [Ed25519PrivateKey.from_private_bytes(self.random(32)) for _ in range(self.size)]
+        self.certificates = [
+            certify(authority, FEDERATION, identity.public_key().public_bytes_raw()) for identity in self.identities
+        ]
+        nonce = self.random(32)
+        self.round = Round.begin(FEDERATION, "test", self.number, self.plan.digest, nonce)
+        self.server = Server(self.plan, self.round, nonce, self.registrar(), self.random)
+        self.devices = [self.client(number) for number in range(self.size)]
+
+    def registrar(self) -> Registrar:
+        return Registrar(self.registrar_key, FEDERATION)
+
+    def agreed(self, min_cohort: int = 3) -> Agreed:
+        return Agreed(self.plan, self.plan.digest, self.registrar(), min_cohort)
+
+    def client(self, number: int) -> Client:
+        return Client(
+            self.identities[number], self.certificates[number], self.round, self.agreed(), self.random
+        )
+
+    def update(self, seed: int) -> NoisedDelta:
+        values = np.random.default_rng(seed).normal(size=self.privacy.parameters)
+        return add_noise(clip(RawDelta(values), self.privacy), self.privacy, self.random)
+
+
+def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple[Vector, list[int]]:
+    """Run the round.
+
+    Args:
+        federation: Who takes part.
+        updates: Of each device.
+        lost: Who is lost before which step.
+
+    Returns:
+        The sum that the server opened, and the devices that sent their updates.
+
+    Raises:
+        Aborted: it opened none.
+    """
+    server, gone = federation.server, set[int]()
+
+    def left(step: str) -> list[tuple[int, Client]]:
+        gone.update(lost.get(step, ()))
+        return [(number, device) for number, device in enumerate(federation.devices) if number not in gone]
+
+    for _, device in left("advertise"):
+        server.take_advert(device.advertise())
+    roster = server.roster()
+    for _, device in left("reveal"):
+        server.take_reveal(device.reveal(roster))
+    graph = server.graph()
+    for _, device in left("share"):
+        server.take_share(device.share(graph))
+    server.close_shares()
+    sent = []
+    for number, device in left("mask"):
+        server.take_masked(device.mask(server.deliver(device.device), updates[number]))
+        sent.append(number)
+    survivors = server.survivors()
+    for _, device in left("confirm"):
+        server.take_consistency(device.confirm(survivors))
+    server.close_consistency()
+    for _, device in left("unmask"):
+        server.take_unmask(device.unmask(server.consistent(device.device)))
+    return server.sum(), sent
