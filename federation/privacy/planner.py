@@ -47,7 +47,9 @@ class Wish:
 
     def __post_init__(self) -> None:
         if not (self.parameters >= 1 and self.cohort >= 3 and self.participations >= 1 and self.clip > 0):
-            raise Malformed("A plan is for at least 1 parameter, 3 devices and 1 participation, and a clip above 0.")
+            raise Malformed(
+                "A plan is for at least 1 parameter, 3 devices and 1 participation, and a clip above 0."
+            )
         if not (0 <= self.dropout < 1 and 0 <= self.corrupt < 1 and self.epsilon > 0 and 0 < self.delta < 1):
             raise Malformed("Shares are from 0 to 1, ε is above 0, and δ between 0 and 1.")
         if self.honest < 2:
@@ -98,7 +100,9 @@ def plan_for(wish: Wish, rotation_seed: bytes) -> PrivacyPlan:
     """
     low, high = 1e-3, 1e6
     if forecast(wish, _with_noise(wish, high, rotation_seed)).epsilon > wish.epsilon:
-        raise Malformed(f"No noise that fits a ring of {wish.bits} bits gives ε = {wish.epsilon:g}. Ask for more bits.")
+        raise Malformed(
+            f"No noise that fits a ring of {wish.bits} bits gives ε = {wish.epsilon:g}. Ask for more bits."
+        )
     while high / low > 1.0005:
         middle = math.sqrt(low * high)
         if forecast(wish, _with_noise(wish, middle, rotation_seed)).epsilon <= wish.epsilon:
@@ -157,5 +161,7 @@ def _warnings(wish: Wish, cost: float, noise_to_clip: float) -> list[str]:
     if cost > _WEAK:
         found.append(f"ε = {cost:.1f} promises little; below {_WEAK:.0f} is usual.")
     if wish.delta * wish.cohort > 1:
-        found.append("δ is larger than one by the number of devices: it would allow to give one of them away whole.")
+        found.append(
+            "δ is larger than one by the number of devices: it would allow to give one of them away whole."
+        )
     return found

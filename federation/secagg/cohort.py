@@ -12,7 +12,16 @@ from federation.secagg.keys import commitment
 from federation.secagg.plan import Round, SecAggPlan, commitment_to_server_nonce
 from federation.secagg.wire import Advertise, Graph, Roster
 
-__all__ = ["View", "check_advert", "commitment_to_nonce", "from_bitmap", "listed", "signed_of", "to_bitmap", "view_of"]
+__all__ = [
+    "View",
+    "check_advert",
+    "commitment_to_nonce",
+    "from_bitmap",
+    "listed",
+    "signed_of",
+    "to_bitmap",
+    "view_of",
+]
 
 ADVERT = "advertise"
 
@@ -87,7 +96,10 @@ def view_of(roster: Roster, graph: Graph, this: Round, plan: SecAggPlan) -> View
     for advert, nonce in zip(roster.adverts, graph.nonces, strict=True):
         if not nonce:
             continue
-        if len(nonce) != DIGEST_BYTES or commitment_to_nonce(this.digest, advert.device, nonce) != advert.commitment:
+        if (
+            len(nonce) != DIGEST_BYTES
+            or commitment_to_nonce(this.digest, advert.device, nonce) != advert.commitment
+        ):
             raise Refused("A nonce isn't the one that its device had committed itself to.")
         adverts.append(advert)
     if len(roster.adverts) - len(adverts) > plan.max_silent:

@@ -64,9 +64,7 @@ class Server:
         devices: The identities of those that take part, once the graph stands.
     """
 
-    def __init__(
-        self, plan: SecAggPlan, this: Round, nonce: bytes, registrar: Registrar, random: Random
-    ) -> None:
+    def __init__(self, plan: SecAggPlan, this: Round, nonce: bytes, registrar: Registrar, random: Random) -> None:
         self._plan = plan
         self._round = this
         self._nonce = nonce
@@ -128,7 +126,10 @@ class Server:
         """
         self._in_step("reveal")
         advert = self._adverts.get(reveal.device)
-        if advert is None or commitment_to_nonce(self._round.digest, reveal.device, reveal.nonce) != advert.commitment:
+        if (
+            advert is None
+            or commitment_to_nonce(self._round.digest, reveal.device, reveal.nonce) != advert.commitment
+        ):
             raise Refused("That isn't what a device of the cohort had committed itself to.")
         self._nonces[reveal.device] = reveal.nonce
 

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.digests import digest
 from federation.enrolment import Registrar, certify
+from federation.errors import Refused
 from federation.privacy.clip import RawDelta, clip
 from federation.privacy.noise import NoisedDelta, add_noise
 from federation.privacy.plan import PrivacyPlan
@@ -50,10 +51,17 @@ class Federation:
         self.certificates = [
             certify(authority, FEDERATION, identity.public_key().public_bytes_raw()) for identity in self.identities
         ]
-        nonce = self.random(32)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the next round, of the same devices."""
+        nonce, self.number = self.random(32), self.number + 1
         self.round = Round.begin(FEDERATION, "test", self.number, self.plan.digest, nonce)
         self.server = Server(self.plan, self.round, nonce, self.registrar(), self.random)
         self.devices = [self.client(number) for number in range(self.size)]
+
+    def number_of(self, device: bytes) -> int:
+        return [client.device for client in self.devices].index(device)
 
     def registrar(self) -> Registrar:
         return Registrar(self.registrar_key, FEDERATION)
@@ -62,9 +70,7 @@ class Federation:
         return Agreed(self.plan, self.plan.digest, self.registrar(), min_cohort)
 
     def client(self, number: int) -> Client:
-        return Client(
-            self.identities[number], self.certificates[number], self.round, self.agreed(), self.random
-        )
+        return Client(self.identities[number], self.certificates[number], self.round, self.agreed(), self.random)
 
     def update(self, seed: int) -> NoisedDelta:
         values = np.random.default_rng(seed).normal(size=self.privacy.parameters)
@@ -72,7 +78,7 @@ class Federation:
 
 
 def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple[Vector, list[int]]:
-    """Run the round.
+    """Run the round; a device that refuses to go on is lost.
 
     Args:
         federation: Who takes part.
@@ -85,29 +91,30 @@ def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple
     Raises:
         Aborted: it opened none.
     """
-    server, gone = federation.server, set[int]()
+    server, gone, sent = federation.server, set[int](), list[int]()
 
-    def left(step: str) -> list[tuple[int, Client]]:
+    def each(step: str, do: Callable[[int, Client], None]) -> None:
         gone.update(lost.get(step, ()))
-        return [(number, device) for number, device in enumerate(federation.devices) if number not in gone]
+        for number, device in enumerate(federation.devices):
+            if number not in gone:
+                try:
+                    do(number, device)
+                except Refused:  # too few of its neighbours are left
+                    gone.add(number)
 
-    for _, device in left("advertise"):
-        server.take_advert(device.advertise())
-    roster = server.roster()
-    for _, device in left("reveal"):
-        server.take_reveal(device.reveal(roster))
-    graph = server.graph()
-    for _, device in left("share"):
-        server.take_share(device.share(graph))
-    server.close_shares()
-    sent = []
-    for number, device in left("mask"):
+    def send(number: int, device: Client) -> None:
         server.take_masked(device.mask(server.deliver(device.device), updates[number]))
         sent.append(number)
+
+    each("advertise", lambda _number, device: server.take_advert(device.advertise()))
+    roster = server.roster()
+    each("reveal", lambda _number, device: server.take_reveal(device.reveal(roster)))
+    graph = server.graph()
+    each("share", lambda _number, device: server.take_share(device.share(graph)))
+    server.close_shares()
+    each("mask", send)
     survivors = server.survivors()
-    for _, device in left("confirm"):
-        server.take_consistency(device.confirm(survivors))
+    each("confirm", lambda _number, device: server.take_consistency(device.confirm(survivors)))
     server.close_consistency()
-    for _, device in left("unmask"):
-        server.take_unmask(device.unmask(server.consistent(device.device)))
+    each("unmask", lambda _number, device: server.take_unmask(device.unmask(server.consistent(device.device))))
     return server.sum(), sent
