@@ -52,7 +52,7 @@ def decode(data: bytes, kind: type[Kind], most: int) -> Kind:
     try:
         message = msgspec.msgpack.decode(memoryview(data)[1:], type=kind)
         same = encode(message) == data
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, OverflowError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Malformed(f"That is no {kind.__name__}: {type(error).__name__}.") from None
     if not same:
         raise Malformed(f"That is no {kind.__name__} as it is encoded here.")

@@ -71,7 +71,7 @@ class Round(Message, frozen=True, array_like=True, tag="round"):
 
     federation: Digest
     task: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9-]+\Z")]
-    number: Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+    number: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
     plan: Digest
     server_commitment: Digest
 
