@@ -1,7 +1,7 @@
-"""Digests and signatures that can't be taken for one another: each names what it is of, and its parts can't run together.
+"""Digests and signatures that can't be taken for one another: each names its purpose, its parts can't run together.
 
-What is hashed is the protocol's name and version, the purpose, and each part behind its length. SHA-256 (FIPS 180-4),
-Ed25519 (RFC 8032).
+What is hashed is the protocol's name and version, the purpose, and each part behind its length. SHA-256 (FIPS
+180-4), Ed25519 (RFC 8032).
 """
 
 import hashlib

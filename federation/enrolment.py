@@ -1,7 +1,8 @@
 """Who belongs to a federation: identities that its registrar vouched for.
 
-The registrar is a key that signs each device's identity once, when the device is admitted, and that the orchestrator
-doesn't hold. A device knows it from the moment it joins. So an orchestrator can't make up the others of a cohort.
+The registrar is a key that signs each device's identity once, when the device is admitted, and that the
+orchestrator doesn't hold. A device knows it from the moment it joins. So an orchestrator can't make up the
+others of a cohort.
 """
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -1,7 +1,8 @@
 """Messages of the federation: msgspec structs as msgpack arrays, each with one encoding.
 
-Sizes are bounded before anything is decoded, by the frame, and while it is, by the types. What decodes but isn't
-encoded as we would is refused: a signature or a digest over a message then covers its meaning, not a spelling of it.
+Sizes are bounded before anything is decoded, by the frame, and while it is, by the types. What decodes but
+isn't encoded as we would is refused: a signature or a digest over a message then covers its meaning, not a
+spelling of it.
 """
 
 from typing import Annotated, TypeVar

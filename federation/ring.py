@@ -1,8 +1,8 @@
 """Vectors of integers modulo 2^b, and how they travel: b bits a number, in planes that numpy takes apart in one go.
 
-In memory a vector is `uint32`, whose wrap-around at 2^32 agrees with any smaller power of two: sums are reduced when
-they are read, not at each step. On the wire the bits of all numbers lie in planes, one for each power of two in b
-(18 bits are a plane of 16 and one of 2), lowest bits first; docs/protocol.md has the layout.
+In memory a vector is `uint32`, whose wrap-around at 2^32 agrees with any smaller power of two: sums are reduced
+when they are read, not at each step. On the wire the bits of all numbers lie in planes, one for each power of
+two in b (18 bits are a plane of 16 and one of 2), lowest bits first; docs/protocol.md has the layout.
 """
 
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def _plane_size(width: int, count: int) -> int:
 
 
 def _pack(values: Vector, width: int) -> bytes:
-    """The lowest `width` bits of each number. Bytes hold several: the first of each quarter (half, eighth) of all."""
+    """The lowest `width` bits of each number. A byte holds one of each half (quarter, eighth) of all."""
     if width == 16:
         return values.astype("<u2").tobytes()
     size = _plane_size(width, values.size)

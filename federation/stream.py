@@ -1,4 +1,4 @@
-"""Numbers that nobody can foretell, many at once: AES-256 in counter mode under a key that is used for nothing else."""
+"""Many numbers that nobody can foretell: AES-256 in counter mode, under a key that is used for nothing else."""
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes

@@ -1,7 +1,7 @@
 """What taking part costs in privacy: Rényi differential privacy of the Skellam mechanism, composed and converted.
 
-The neighbouring case: one device's updates are there, or zeros are in their place (the device's noise is there in both).
-Nothing is claimed for chance in who takes part: a device's participations all count in full.
+The neighbouring case: one device's updates are there, or zeros are in their place (the device's noise is there
+in both). Nothing is claimed for chance in who takes part: a device's participations all count in full.
 """
 
 import math

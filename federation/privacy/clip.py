@@ -1,4 +1,4 @@
-"""The first two of the four kinds of delta: what was trained, and what was cut to a length that everybody agreed to."""
+"""The first two of the four kinds of delta: what was trained, and what was cut to a length that all agreed to."""
 
 from typing import Final, final
 
@@ -8,9 +8,24 @@ from numpy.typing import NDArray
 from federation.errors import Malformed
 from federation.privacy.plan import PrivacyPlan
 
-__all__ = ["ClippedDelta", "RawDelta", "clip"]
+__all__ = ["ClippedDelta", "MadeInOnePlace", "RawDelta", "clip"]
 
 _HERE: Final = object()
+
+
+class MadeInOnePlace:
+    """What only one function makes: it has no descendants, and no copy that didn't come from there."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        if MadeInOnePlace not in cls.__bases__:
+            raise TypeError(f"Nothing can be derived from {cls.__bases__[0].__name__}.")
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"A {type(self).__name__} is neither copied nor written down.")
+
+
 _ROUNDING = 1 - 1e-9
 """Keeps floating point from ending up a hair above the clip norm."""
 
@@ -40,7 +55,7 @@ class RawDelta:
 
 
 @final
-class ClippedDelta:
+class ClippedDelta(MadeInOnePlace):
     """An update of a bounded length. Only `clip` makes one.
 
     Attributes:

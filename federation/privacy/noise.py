@@ -1,7 +1,8 @@
 """The third kind of delta: integers with noise in them, and back from their sum to the mean of many updates.
 
-Rotate, scale, round so that the length stays bounded, add Skellam noise, take modulo 2^b (Agarwal, Kairouz, Liu 2021;
-Kairouz, Liu, Steinke 2021). One device's noise hides little: what is opened is the sum, with the noise of all in it.
+Rotate, scale, round so that the length stays bounded, add Skellam noise, take modulo 2^b (Agarwal, Kairouz, Liu
+2021; Kairouz, Liu, Steinke 2021). One device's noise hides little: what is opened is the sum, with the noise of
+all in it.
 """
 
 from typing import Final, final
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import Malformed
-from federation.privacy.clip import ClippedDelta
+from federation.privacy.clip import ClippedDelta, MadeInOnePlace
 from federation.privacy.plan import PrivacyPlan
 from federation.privacy.rotation import rotate, rotate_back
 from federation.privacy.skellam import draw
@@ -26,7 +27,7 @@ _MOST_ROUNDINGS = 1000
 
 
 @final
-class NoisedDelta:
+class NoisedDelta(MadeInOnePlace):
     """An update with its device's share of the noise. Only `add_noise` makes one.
 
     Attributes:

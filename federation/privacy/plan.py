@@ -1,4 +1,4 @@
-"""How updates are made private: all the numbers that `federation.privacy` works with, agreed to as a part of the plan."""
+"""How updates are made private: the numbers that `federation.privacy` works with, a part of what is agreed to."""
 
 import math
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""From what an operator wants to the numbers that give it: bits, scale and noise, and plainly what comes of them."""
+"""From what an operator wants to the numbers that give it: scale and noise, and plainly what comes of them."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from federation.ring import Ring
 __all__ = ["Forecast", "Wish", "forecast", "plan_for"]
 
 _OVERFLOW = 1e-9
-"""Probability that a number of the sum leaves the ring, where the update is spread evenly; times d it stays small."""
+"""Probability that a number of the sum leaves the ring, for an update that is spread evenly."""
 _FINEST = 1 << 16
 """Standard deviations of one device's noise of more steps than this gain nothing, and its table would be large."""
 _LOUD = 1.0
@@ -71,9 +71,9 @@ class Forecast:
     """What comes of a plan.
 
     Attributes:
-        epsilon: What taking part as often as allowed costs.
-        noise_multiplier: Standard deviation of the noise in a number of the sum that is counted on, by the clip norm.
-        noise_to_clip: L2 norm of the noise in the mean of an update's parameters, by the clip norm: above 1, what one
+        epsilon: What taking part as often as allowed costs. noise_multiplier: Standard deviation of the noise
+        in a number of the sum that is counted on, by the clip norm. noise_to_clip: L2 norm of the noise in the
+        mean of an update's parameters, by the clip norm: above 1, what one
             round learns is less than its noise.
         overflow: Probability that any number of a sum leaves the ring, at most.
         upload: Bytes of an update on the wire.
@@ -115,7 +115,8 @@ def plan_for(wish: Wish, rotation_seed: bytes) -> PrivacyPlan:
 def _with_noise(wish: Wish, multiplier: float, rotation_seed: bytes) -> PrivacyPlan:
     """The plan with a noise of so many clip norms in the sum, as finely scaled as the ring holds.
 
-    Agarwal, Kairouz, Liu 2021, section 5: the ring holds κ standard deviations of each number of the sum on either side.
+    Agarwal, Kairouz, Liu 2021, section 5: the ring holds κ standard deviations of each number of the sum on
+    either side.
     """
     kappa = NormalDist().inv_cdf(1 - _OVERFLOW / 2)
     dimension = 1 << (wish.parameters - 1).bit_length()
@@ -155,8 +156,8 @@ def _warnings(wish: Wish, cost: float, noise_to_clip: float) -> list[str]:
     found = []
     if noise_to_clip > _LOUD:
         found.append(
-            f"At {wish.cohort:,} devices this is a demonstration: the noise in a round's mean is {noise_to_clip:.1f} "
-            f"times as long as any one update (ε = {cost:.1f}). More devices or fewer parameters would help."
+            f"At {wish.cohort:,} devices this is a demonstration: the noise in a round's mean is "
+            f"{noise_to_clip:.1f} times as long as any one update (ε = {cost:.1f}). More devices or fewer parameters would help."
         )
     if cost > _WEAK:
         found.append(f"ε = {cost:.1f} promises little; below {_WEAK:.0f} is usual.")

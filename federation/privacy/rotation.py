@@ -1,7 +1,8 @@
 """The randomized Hadamard rotation: it spreads an update evenly over all coordinates, so that few bits hold each.
 
-Ailon and Chazelle 2006: random signs, then the Walsh-Hadamard transform, which is orthonormal and its own inverse. The
-signs come from a seed that everybody knows; what is rotated keeps its length, so that privacy doesn't hang on it.
+Ailon and Chazelle 2006: random signs, then the Walsh-Hadamard transform, which is orthonormal and its own
+inverse. The signs come from a seed that everybody knows; what is rotated keeps its length, so that privacy
+doesn't hang on it.
 """
 
 import functools
@@ -72,4 +73,4 @@ def _hadamard(order: int) -> Reals:
     matrix = np.ones((1, 1))
     while len(matrix) < order:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return matrix / np.sqrt(order)
+    return np.asarray(matrix / np.sqrt(order))

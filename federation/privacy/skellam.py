@@ -1,9 +1,10 @@
 """Skellam noise: integers whose sums are Skellam again, drawn by table from bits that nobody can foretell.
 
-Skellam(μ) is the difference of two Poisson variables of mean μ/2 each; its variance is μ, and the noise of n devices
-adds up to Skellam(nμ) exactly (Agarwal, Kairouz, Liu 2021). Its probabilities e^-μ I_k(μ) come from the recurrence of
-the modified Bessel functions, run backwards in integers (Miller's algorithm; Abramowitz and Stegun 9.6.26), and are
-kept to 128 bits: an error of 2^-127 a number is all that differs from the distribution that is accounted for.
+Skellam(μ) is the difference of two Poisson variables of mean μ/2 each; its variance is μ, and the noise of n
+devices adds up to Skellam(nμ) exactly (Agarwal, Kairouz, Liu 2021). Its probabilities e^-μ I_k(μ) come from the
+recurrence of the modified Bessel functions, run backwards in integers (Miller's algorithm; Abramowitz and
+Stegun 9.6.26), and are kept to 128 bits: an error of 2^-127 a number is all that differs from the distribution
+that is accounted for.
 """
 
 import bisect
@@ -47,7 +48,7 @@ def draw(variance: int, count: int, stream: Stream) -> NDArray[np.int64]:
     # Where the upper half of a number is a threshold's own, the lower half decides: one draw in 2^50.
     for place in np.flatnonzero(table.high[found - 1] == high):
         found[place] = table.exactly((int(high[place]) << 64) + int(stream.uint64(1)[0]))
-    return found - table.offset
+    return np.asarray(found - table.offset)
 
 
 class _Table:

@@ -1,12 +1,13 @@
 """A device's side of a round of secure aggregation: a state machine over messages, without any input or output.
 
 Bonawitz et al. 2017 with the sparse graph of Bell et al. 2020, against a server that does as it likes: keys and
-survivors are signed by identities that were admitted, everything that is derived is bound to the round, the plan, the
-cohort and the graph, and a device says of each neighbour one thing, once: a share of the seed of its own mask if it is
-alive, or one of the key of its pairwise masks if it was lost. Never both, so that no update can be opened alone.
+survivors are signed by identities that were admitted, everything that is derived is bound to the round, the
+plan, the cohort and the graph, and a device says of each neighbour one thing, once: a share of the seed of its
+own mask if it is alive, or one of the key of its pairwise masks if it was lost. Never both, so that no update
+can be opened alone.
 
     client = Client(...)
-    client.advertise() -> Advertise         client.mask(deliver, noised) -> Masked
+    client.advertise() -> Advertise         client.mask(deliver, noised) -> MaskedUpdate
     client.reveal(roster) -> Reveal         client.confirm(survivors) -> Consistency
     client.share(graph) -> Share            client.unmask(consistent) -> Unmask
 
@@ -15,14 +16,17 @@ After a refusal it goes no further: the next round begins with another client.
 
 import contextlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Final, NamedTuple, final
 
+import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.digests import DIGEST_BYTES, is_signed, sign
 from federation.enrolment import Registrar
 from federation.errors import Malformed, OutOfTurn, Refused
+from federation.privacy.clip import MadeInOnePlace
 from federation.privacy.noise import NoisedDelta
 from federation.secagg.cohort import (
     ADVERT,
@@ -54,10 +58,27 @@ from federation.secagg.wire import (
     Unmask,
 )
 
-__all__ = ["SEED", "SURVIVORS", "Agreed", "Client"]
+__all__ = ["SEED", "SURVIVORS", "Agreed", "Client", "MaskedUpdate"]
 
 SURVIVORS = "survivors"
 SEED = "seed"
+_HERE: Final = object()
+
+
+@final
+class MaskedUpdate(MadeInOnePlace):
+    """The last of the four kinds of delta, and the only one that may be sent. Only `Client.mask` makes one.
+
+    Attributes:
+        message: What is sent: it looks like random bits to whoever doesn't know a mask.
+    """
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Masked, made_here: object) -> None:
+        if made_here is not _HERE:
+            raise TypeError("A MaskedUpdate is made by Client.mask(), of a NoisedDelta, and in no other way.")
+        self.message: Final = message
 
 
 class Agreed(NamedTuple):
@@ -135,7 +156,7 @@ class Client:
                 b"",
             )
             signature = sign(self._identity, ADVERT, *signed_of(unsigned, self._round.digest))
-            self._advert = Advertise(*_fields(unsigned)[:-1], signature)
+            self._advert = msgspec.structs.replace(unsigned, signature=signature)
             return self._advert
 
     def reveal(self, roster: Roster) -> Reveal:
@@ -149,7 +170,7 @@ class Client:
             plan, adverts = self._agreed.plan, roster.adverts
             if len(adverts) < max(plan.min_cohort, self._agreed.min_cohort) or len(adverts) > plan.max_cohort:
                 raise Refused(f"A cohort of {len(adverts)} devices is too small, or larger than the plan allows.")
-            if any(one.device >= other.device for one, other in zip(adverts, adverts[1:], strict=False)):
+            if any(one.device >= other.device for one, other in pairwise(adverts)):
                 raise Refused("The cohort names a device twice, or isn't in its order.")
             if self._advert not in adverts:
                 raise Refused("The cohort isn't one with this device's own keys.")
@@ -182,7 +203,7 @@ class Client:
                 sealed.append(seal(agreed, view, self._device, other.device, row.astype("<u4").tobytes()))
             return Share(self._device, commitment(SEED, view, self._device, self._seed), tuple(sealed))
 
-    def mask(self, deliver: Deliver, noised: NoisedDelta) -> Masked:
+    def mask(self, deliver: Deliver, noised: NoisedDelta) -> MaskedUpdate:
         """Take the neighbours' shares, and mask the update.
 
         A share that can't be opened costs its sender that share, and nobody else anything.
@@ -200,7 +221,7 @@ class Client:
             if noised.vector.shape != (plan.dimension,) or noised.bits != plan.bits:
                 raise Malformed("The update isn't one for this plan.")
             self._sharing, self._held = [], []
-            add, subtract = [mask_key(self._seed, view.digest, self._device)], []
+            add, subtract = [mask_key(self._seed, view.digest, self._device)], list[bytes]()
             for place, sealed in listed(self._places, deliver.sealed):
                 other = view.adverts[place.device]
                 self._sharing.append(bool(sealed))
@@ -214,7 +235,7 @@ class Client:
                 raise Refused("Too few neighbours shared their secrets.")
             masked = np.array(noised.vector, np.uint32)
             apply_masks(masked, add=add, subtract=subtract)
-            return Masked(self._device, plan.ring.pack(masked))
+            return MaskedUpdate(Masked(self._device, plan.ring.pack(masked)), _HERE)
 
     def _opened(self, sender: Advertise, sealed: bytes) -> bytes:
         if not sealed:
@@ -275,7 +296,3 @@ class Client:
         self._next = ""
         yield
         self._next = then
-
-
-def _fields(advert: Advertise) -> tuple[bytes, ...]:
-    return advert.device, advert.certificate, advert.mask_key, advert.seal_key, advert.commitment, advert.signature

@@ -1,4 +1,4 @@
-"""What both sides make of the same messages: adverts that are believed, the graph, and the digest it all hangs on."""
+"""What both sides make of the same messages: adverts that are believed, the graph, the digest it all hangs on."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar

@@ -1,10 +1,12 @@
 """How many neighbours and which threshold are safe for a cohort, and with what probability they fail.
 
-The graph is the random regular one of `graph`; of the devices some are corrupt, some are lost. After Bell et al. 2020,
-section 3 (theorems 3.6 to 3.10), all by exact hypergeometric tails and a union bound over the devices:
+The graph is the random regular one of `graph`; of the devices some are corrupt, some are lost. After Bell et
+al. 2020, section 3 (theorems 3.6 to 3.10), all by exact hypergeometric tails and a union bound over the
+devices:
 
 - *together*: no device's corrupt neighbours can put its secrets together. With a server that does as it likes, they
-  also can't with the help of honest ones of which some were told that the device is alive, and some that it was lost.
+  also can't with the help of honest ones of which some were told that the device is alive, and some that it was
+  lost.
 - *connected*: what is left of the graph holds together, so that masks hide all honest updates among one another.
 - *complete*: enough neighbours of each device are left to open the sum.
 """
@@ -88,8 +90,8 @@ def find(adversity: Adversity) -> Choice:
             if incomplete > -adversity.completeness:
                 break  # a higher threshold is lost more often
     raise Malformed(
-        f"No graph is safe for {adversity.cohort:,} devices of which {adversity.corrupt_count:,} may be corrupt and "
-        f"{adversity.lost_count:,} lost. Ask for a larger cohort."
+        f"No graph is safe for {adversity.cohort:,} devices of which {adversity.corrupt_count:,} may be corrupt "
+        f"and {adversity.lost_count:,} lost. Ask for a larger cohort."
     )
 
 
@@ -109,10 +111,11 @@ def failure(adversity: Adversity, neighbours: int, threshold: int) -> tuple[floa
 def _apart(adversity: Adversity, neighbours: int, threshold: int) -> Fraction:
     """Probability that those who are left fall apart: two gaps of k/2 in a row have to be on the circle.
 
-    Who is lost doesn't depend on the graph, unless the server is active: that one can make gaps wherever it likes. But
-    the seed of an honest device beside a gap is put together only with t neighbours that are left, of which k/2 at most
-    are on its other side: so t - k/2 of those in the gap have to be corrupt, and as many in the gap at the other end.
-    Two disjoint sets drawn from one are negatively associated, so the product bounds both.
+    Who is lost doesn't depend on the graph, unless the server is active: that one can make gaps wherever it
+    likes. But the seed of an honest device beside a gap is put together only with t neighbours that are left,
+    of which k/2 at most are on its other side: so t - k/2 of those in the gap have to be corrupt, and as many
+    in the gap at the other end. Two disjoint sets drawn from one are negatively associated, so the product
+    bounds both.
     """
     devices, half = adversity.cohort, neighbours // 2
     missing = adversity.corrupt_count + adversity.lost_count

@@ -1,9 +1,9 @@
 """Who masks with whom: a regular random graph (Bell et al. 2020, section 3.1), from randomness that nobody chooses.
 
-Each device commits itself to a nonce when it advertises its keys, the server to one before that. Only when the cohort
-stands are they revealed, and together they seed the graph: the devices are put on a circle in random order, and each is
-the neighbour of the k/2 on either side. Whoever keeps a nonce back can choose between two graphs, so the plan limits
-how many may, and `finder` counts those choices in.
+Each device commits itself to a nonce when it advertises its keys, the server to one before that. Only when the
+cohort stands are they revealed, and together they seed the graph: the devices are put on a circle in random
+order, and each is the neighbour of the k/2 on either side. Whoever keeps a nonce back can choose between two
+graphs, so the plan limits how many may, and `finder` counts those choices in.
 """
 
 import hmac

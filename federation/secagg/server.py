@@ -1,16 +1,16 @@
 """The server's side of a round of secure aggregation: a state machine over messages, without any input or output.
 
-It takes each device's messages as they come, closes each step when whoever drives it says so, and goes on with those
-that are left. Updates are summed as they arrive, packed as they are: nothing of one is kept. What it opens in the end
-is the sum of all that survived, or nothing.
+It takes each device's messages as they come, closes each step when whoever drives it says so, and goes on with
+those that are left. Updates are summed as they arrive, packed as they are: nothing of one is kept. What it
+opens in the end is the sum of all that survived, or nothing.
 
     server = Server(...)
     take_advert(…)…  roster()      take_masked(…)…       survivors()
     take_reveal(…)…  graph()       take_consistency(…)…  consistent(device)
     take_share(…)…   deliver(device)                     take_unmask(…)…  sum()
 
-A message that doesn't fit is refused with an error, and changes nothing. A device that is lost at any step costs the
-round itself alone, while the thresholds hold.
+A message that doesn't fit is refused with an error, and changes nothing. A device that is lost at any step
+costs the round itself alone, while the thresholds hold.
 """
 
 from collections.abc import Callable, Iterable
@@ -261,7 +261,7 @@ class Server:
             Aborted: a secret can't be put together, for too few shares of it came, or wrong ones.
         """
         self._in_step("unmask", then="")
-        add, subtract = [], []
+        add, subtract = list[bytes](), list[bytes]()
         for number in sorted(self._shares):
             device = self._view.adverts[number].device
             if number in self._alive:

@@ -1,7 +1,7 @@
 """The messages of one round of secure aggregation, in their order; what each is for, `client` and `server` say.
 
-Devices are named by their identity keys, and stand in the order of these. Lists that are about a device's neighbours
-stand in the order of `graph.Graph.neighbours`; an empty item is one that is missing.
+Devices are named by their identity keys, and stand in the order of these. Lists that are about a device's
+neighbours stand in the order of `graph.Graph.neighbours`; an empty item is one that is missing.
 """
 
 from typing import Annotated

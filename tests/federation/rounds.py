@@ -1,7 +1,7 @@
 """A whole round in one process: devices, a server, and whatever is lost or changed on the way between them."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ __all__ = ["FEDERATION", "Federation", "Lost", "run"]
 
 FEDERATION = digest("test federation")
 
-Lost = dict[str, Collection[int]]
+Lost = Mapping[str, Collection[int]]
 """By the step that they don't take any more: numbers of devices."""
 
 
@@ -103,7 +103,7 @@ def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple
                     gone.add(number)
 
     def send(number: int, device: Client) -> None:
-        server.take_masked(device.mask(server.deliver(device.device), updates[number]))
+        server.take_masked(device.mask(server.deliver(device.device), updates[number]).message)
         sent.append(number)
 
     each("advertise", lambda _number, device: server.take_advert(device.advertise()))

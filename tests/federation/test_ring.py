@@ -33,7 +33,7 @@ def test_packed_vectors_add_up_as_the_vectors_do(given_: tuple[Ring, list[Vector
     total = np.zeros(vectors[0].size, np.uint32)
     for vector in vectors:
         ring.add_packed(total, ring.pack(vector))
-    expected = sum(int(2**40) + vector.astype(np.int64) for vector in vectors)
+    expected = sum(2**40 + vector.astype(np.int64) for vector in vectors)
     assert np.array_equal(total & ring.mask, ring.from_signed(np.asarray(expected)))
 
 

@@ -89,7 +89,7 @@ class Story:
         self.to_shares()
         self.updates = [self.federation.update(number) for number in range(COHORT)]
         masked = [
-            device.mask(self.server.deliver(device.device), update)
+            device.mask(self.server.deliver(device.device), update).message
             for device, update in zip(self.devices, self.updates, strict=True)
         ]
         for each in masked:
@@ -233,10 +233,10 @@ def test_a_graph_of_nonces_that_were_not_committed_to_is_refused(story: Story) -
     for number in range(COHORT):
         swapped = [os.urandom(32) if n == number else nonce for n, nonce in enumerate(nonces)]
         fresh = Story(story.federation)
+        fresh.victim.advertise()
+        fresh.victim._next = "share"
+        fresh.victim._roster = story.server._roster
         with pytest.raises(Refused):
-            fresh.victim.advertise()
-            fresh.victim._next = "share"
-            fresh.victim._roster = story.server._roster
             fresh.victim.share(Graph(graph.server_nonce, tuple(swapped)))
 
 
@@ -406,7 +406,7 @@ def split_survivors(story: Story) -> tuple[list[Unmask], Masked]:
     return given, masked[VICTIM]
 
 
-def recovered(story: Story, given: list[Unmask], masked: Masked) -> np.ndarray:  # type: ignore[type-arg]
+def recovered(story: Story, given: list[Unmask], masked: Masked) -> np.ndarray:
     """The best that a server can make of a victim's update: take away every mask that it can compute."""
     vector = PLAN.ring.unpack(masked.packed, PLAN.dimension)
     server, victim = story.server, number_of(story, story.victim)
@@ -447,7 +447,7 @@ def test_devices_that_see_other_cohorts_give_up_no_share(federation: Federation)
     whole = story.to_roster()
     hidden = [story.devices[1].device, story.devices[2].device]
     rosters = [Roster(tuple(advert for advert in whole.adverts if advert.device != device)) for device in hidden]
-    halves = [story.devices[3:8], story.devices[8:] + [story.victim]]
+    halves = [story.devices[3:8], [*story.devices[8:], story.victim]]
     nonces, graphs, shares = {device.device: device._nonce for device in story.devices}, [], {}
     for half, roster in zip(halves, rosters, strict=True):
         graph = Graph(story.server._nonce, tuple(nonces[advert.device] for advert in roster.adverts))

@@ -1,6 +1,7 @@
 """Whole rounds: whoever is lost at whatever step, the server opens the sum of those that are left, or nothing."""
 
 import random
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from federation.privacy.noise import NoisedDelta
 from federation.privacy.plan import PrivacyPlan
 from federation.ring import Ring, Vector
 from federation.secagg.plan import SecAggPlan
+from federation.secagg.wire import Masked, Unmask
 from tests.federation.rounds import Federation, Lost, run
 
 STEPS = ("advertise", "reveal", "share", "mask", "confirm", "unmask")
@@ -49,7 +51,7 @@ def rounds(draw: st.DrawFn) -> tuple[Federation, Lost, int]:
     return federation_of(cohort, neighbours, threshold, bits), lost, bits
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(rounds())
 def test_the_sum_of_the_survivors_is_opened_or_nothing(given_: tuple[Federation, Lost, int]) -> None:
     federation, lost, bits = given_
@@ -103,7 +105,12 @@ def test_wrong_shares_of_some_are_passed_over_and_of_too_many_give_nothing() -> 
         server = federation.server
         honest = server.take_unmask
 
-        def lying(unmask, liars=liars, honest=honest, federation=federation):  # type: ignore[no-untyped-def]
+        def lying(
+            unmask: Unmask,
+            liars: set[int] = liars,
+            honest: Callable[[Unmask], None] = honest,
+            federation: Federation = federation,
+        ) -> None:
             if federation.number_of(unmask.device) in liars:
                 wrong = tuple(bytes(len(share)) for share in unmask.shares)
                 unmask = type(unmask)(unmask.device, wrong)
@@ -140,10 +147,10 @@ def test_a_server_takes_no_step_twice_and_no_message_out_of_turn() -> None:
 def test_an_update_is_summed_once() -> None:
     federation = federation_of(6, 4, 3, 18)
     federation.begin()
-    server, taken = federation.server, []
+    server, taken = federation.server, list[Masked]()
     honest = server.take_masked
 
-    def again(masked):  # type: ignore[no-untyped-def]
+    def again(masked: Masked) -> None:
         honest(masked)
         with pytest.raises(Refused):
             honest(masked)
