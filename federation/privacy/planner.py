@@ -157,7 +157,8 @@ def _warnings(wish: Wish, cost: float, noise_to_clip: float) -> list[str]:
     if noise_to_clip > _LOUD:
         found.append(
             f"At {wish.cohort:,} devices this is a demonstration: the noise in a round's mean is "
-            f"{noise_to_clip:.1f} times as long as any one update (ε = {cost:.1f}). More devices or fewer parameters would help."
+            f"{noise_to_clip:.1f} times as long as any one update (ε = {cost:.1f}). "
+            "More devices or fewer parameters would help."
         )
     if cost > _WEAK:
         found.append(f"ε = {cost:.1f} promises little; below {_WEAK:.0f} is usual.")
