@@ -163,7 +163,7 @@ def _difference(before: str, after: str, *, most: int | None) -> str:
 
 
 def _shown(text: str) -> list[str]:
-    """The lines of a text, in which what is unseen can be seen: odd or missing ends of lines, invisible characters."""
+    """The lines of a text, in which odd or missing ends of lines and invisible characters can be seen."""
     *lines, last = (_visible(line) for line in text.split("\n"))
     return [*lines, f"{last}⏹"] if last else lines
 
