@@ -47,6 +47,8 @@ def read(path: Path) -> Candidate:
         return examine(path.resolve().name, read_folder(path))
     if not path.exists():
         raise SkillRefused(f"There is no {path}.")
+    if path.name == FILE_NAME:
+        raise SkillRefused(f"{path} is one file of a skill.", hint=f"Name its folder: {path.absolute().parent}")
     return examine(*read_archive(path))
 
 
