@@ -105,7 +105,8 @@ def _from_tar(data: bytes) -> Iterator[tuple[str, bytes]]:
             if not member.isreg() or member.issparse():
                 raise SkillRefused("The archive holds a link, or what is no file.")
             file = archive.extractfile(member)
-            yield member.name, file.read(MOST_BYTES + 1) if file else b""
+            # `tar -cf x.tar ./skill` names them so.
+            yield member.name.removeprefix("./"), file.read(MOST_BYTES + 1) if file else b""
 
 
 class _Decompressor(Protocol):

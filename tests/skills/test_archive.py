@@ -62,6 +62,7 @@ def inside(folder: str = "skill") -> dict[str, bytes]:
         lambda members: gzip.compress(tarred(members)),
         lambda members: bz2.compress(tarred(members)),
         lambda members: lzma.compress(tarred(members)),
+        lambda members: tarred({f"./{name}": data for name, data in members.items()}),
     ],
 )
 def test_the_one_folder_in_it_is_the_skill(tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes]) -> None:
