@@ -118,18 +118,24 @@ class ToolTurn:
             question = self._keep(question, newest, steps.taken)
 
     def _note_what_was_read(self, question: Message) -> None:
-        """Files and results that stand in the conversation, and a skill's instructions, were written by others."""
-        trust = self._tools.broker.trust
+        """What others wrote and stands in the conversation: files, results, imported messages, what skills say."""
+        trust, activation = self._tools.broker.trust, self._tools.activation
         for message in self._conversations.path(question.session_id, question.id):
             for attachment in message.attachments:
                 trust.has_before_it(attachment.name, attachment.text, DataClass.HIGHLY_SENSITIVE)
-        if skill := self._tools.activation.foreign:
+            if message.source:
+                trust.has_before_it(f"what was imported from {message.source}", message.text, DataClass.MEDIUM)
+        for skill in activation.foreign_offers:
+            trust.has_before_it(f"what the skill {skill} says of itself", "", DataClass.MEDIUM)
+        if skill := activation.foreign:
             trust.has_before_it(f"the skill {skill}", "", DataClass.MEDIUM)
 
     def _ask(
         self, question: Message, asked: Asked, suggested: str, *, answering: bool
     ) -> Generator[Delta | Evaluated | Finished | Notice, None, WantedCall | None]:
         """Ask once; `None` when that was the answer, or was stopped."""
+        if gone := self._tools.activation.let_go():
+            yield Notice(gone)
         self._note_what_was_read(question)
         choosing = self._own and not answering
         asked = asked._replace(system_prompt=self._tools.system(asked.system_prompt))  # a step may take up a skill

@@ -230,7 +230,7 @@ def _ready_screen(home: Home, opens: str) -> str:
         "  encrypted  what you say and what it answers (SQLCipher, AES-256)\n"
         f"  in clear   {settings} (settings), models/ (public weights)\n"
         f"  opens by   {opens}\n"
-        "  leaves     nothing; only `claw model pull` uses the network, when you run it\n"
+        "  leaves     nothing, until you run `claw model pull` or let it fetch pages\n"
         "Write the passphrase down: without it, and without a keychain that knows the\n"
         "vault, nobody can open it. There is no other way in.\n"
     )

@@ -111,7 +111,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
             if not console.confirm("Keep it as it is now, and let it be used?"):
                 console.say("Nothing was imported.")
                 return 1
-        record = library.add(candidate, str(arguments.path))
+        record = library.add(candidate, str(Path(arguments.path).resolve()))
     console.say(
         f"{record.name} can be used. Its files are kept in the vault; what they come from isn't read again."
     )
@@ -137,7 +137,7 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _inspect(arguments: argparse.Namespace, console: Console) -> int:
-    from skills.library import BUNDLED
+    from skills.bundled import is_bundled
 
     def look(library: "Library") -> "tuple[SkillRecord, Candidate]":
         return library.record(arguments.name), library.candidate(arguments.name)
@@ -147,7 +147,7 @@ def _inspect(arguments: argparse.Namespace, console: Console) -> int:
         print(msgspec.json.encode({"record": record, **_as_json(candidate)}).decode())
         return 0
     origin = (
-        "comes with the program" if record.source == BUNDLED else f"imported from {sanitize_line(record.source)}"
+        "comes with the program" if is_bundled(record.name) else f"imported from {sanitize_line(record.source)}"
     )
     print(f"{record.name}: {_state(record)}, {origin}")
     for line in _described(candidate, None):

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 ("model", settings.model.default),
                 ("models", f"{len(weights)} beside the one that comes with the program, {taken}"),
                 ("sandbox", _sandbox_line(sandbox)),
-                ("network", "used by `claw model pull` alone"),
+                ("network", "used by `claw model pull`, and for pages of hosts that your rules name"),
                 ("learning", "off (this version can't learn with others)"),
             ]
         )

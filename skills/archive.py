@@ -7,6 +7,8 @@ refused; what an archive claims of its sizes isn't relied on.
 import bz2
 import io
 import lzma
+import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -37,7 +39,9 @@ def read_archive(path: Path) -> tuple[str, dict[str, bytes]]:
         SkillRefused: it can't be read, isn't an archive, or holds what a skill may not.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SkillRefused(f"{path} is neither a folder nor a file.")
             data = file.read(_MOST_PACKED + 1)
     except OSError as error:
         raise SkillRefused(f"{path} can't be read: {error.strerror}.") from error
@@ -52,6 +56,11 @@ def read_archive(path: Path) -> tuple[str, dict[str, bytes]]:
     except _BROKEN as error:
         raise SkillRefused(f"{path} is damaged, or no archive of a kind that is known.") from error
     return _folder_of(files, path.name)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting for somebody who writes into a pipe of that name."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 _BROKEN = (
@@ -76,7 +85,7 @@ def _from_zip(data: bytes) -> Iterator[tuple[str, bytes]]:
             raise SkillRefused(f"The archive has more than {2 * MOST_FILES} members.")
         for member in archive.infolist():
             kind = member.external_attr >> _KIND_SHIFT & _KIND_MASK
-            if member.is_dir():
+            if member.filename.endswith("/"):  # `is_dir` raises where there is no name
                 continue
             if kind not in (0, _REGULAR):
                 raise SkillRefused("The archive holds a link, or what is no file.")
@@ -96,7 +105,8 @@ def _from_tar(data: bytes) -> Iterator[tuple[str, bytes]]:
             if not member.isreg() or member.issparse():
                 raise SkillRefused("The archive holds a link, or what is no file.")
             file = archive.extractfile(member)
-            yield member.name, file.read(MOST_BYTES + 1) if file else b""
+            # `tar -cf x.tar ./skill` names them so.
+            yield member.name.removeprefix("./"), file.read(MOST_BYTES + 1) if file else b""
 
 
 class _Decompressor(Protocol):

@@ -21,7 +21,6 @@ class Candidate(NamedTuple):
         digest: Of all of them.
         skill: What its `SKILL.md` says; `None` where that can't be used.
         problems: What is wrong with `SKILL.md`, or unwise.
-        findings: What a person should look at.
     """
 
     folder: str
@@ -29,7 +28,11 @@ class Candidate(NamedTuple):
     digest: str
     skill: SkillFile | None
     problems: list[Problem]
-    findings: list[Finding]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What a person should look at; looked for only now, for it takes a second for each MiB."""
+        return lint(self.files)
 
     @property
     def size(self) -> int:
@@ -47,6 +50,8 @@ def read(path: Path) -> Candidate:
         return examine(path.resolve().name, read_folder(path))
     if not path.exists():
         raise SkillRefused(f"There is no {path}.")
+    if path.name == FILE_NAME:
+        raise SkillRefused(f"{path} is one file of a skill.", hint=f"Name its folder: {path.absolute().parent}")
     return examine(*read_archive(path))
 
 
@@ -59,4 +64,4 @@ def examine(folder: str, files: dict[str, bytes]) -> Candidate:
     if FILE_NAME not in files:
         raise SkillRefused(f"There is no {FILE_NAME} in {folder!r}: that file makes a folder a skill.")
     skill, problems = parse(files[FILE_NAME], folder)
-    return Candidate(folder, files, digest(files), skill, problems, lint(files))
+    return Candidate(folder, files, digest(files), skill, problems)

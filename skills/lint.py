@@ -2,9 +2,14 @@
 
 These are the marks of skills that were written to be believed by a model or copied by a person. Finding none says
 nothing about safety: what keeps a skill from harm is the sandbox, and that it is granted nothing.
+
+Whoever wrote the files may have filled them so that something isn't come to: what is left out is a finding too.
 """
 
+import codecs
 import re
+import unicodedata
+from collections import Counter
 from typing import NamedTuple
 
 from vault.sanitize import sanitize, sanitize_line
@@ -14,7 +19,8 @@ __all__ = ["Finding", "lint"]
 _TEXT_BYTES = 1 << 20
 _LINE_LENGTH = 4000
 _SHOWN = 80
-_MOST = 200
+_MOST_ALIKE = 5
+"""Findings of one kind in one file: those of another kind, or file, aren't crowded out by them."""
 
 
 class Finding(NamedTuple):
@@ -33,19 +39,21 @@ class Finding(NamedTuple):
     text: str
 
 
+# Lines are of any length, so each pattern goes over a line once: where something has to follow something, what was
+# found first isn't looked for again (`(?>...)`), and there is no beginning but the line's (`\A`).
 _PATTERNS = {
     "text in an HTML comment, which a reader of the page doesn't see": re.compile(r"<!--"),
     "a paragraph of prerequisites: installing is for you to decide, never for a skill": re.compile(
-        r"(?i)^\W*(?:pre-?requisites?|set-?up first|before you (?:begin|start)|required installation)\b"
+        r"(?i)\A\W*(?:pre-?requisites?|set-?up first|before you (?:begin|start)|required installation)\b"
     ),
     "something from the network goes straight into a shell": re.compile(
-        r"(?i)\b(?:curl|wget|fetch|iwr|invoke-webrequest)\b.*(?:\||;|&&|>\s*\S+\s*(?:;|&&)).*\b(?:ba|z|da|k|fi)?sh\b"
+        r"(?i)\A(?>.*?\b(?:curl|wget|fetch|iwr|invoke-webrequest)\b)(?>.*?(?:[|;]|&&)).*\b(?:ba|z|da|k|fi)?sh\b"
+        r"|\A(?>.*?\b(?:curl|wget)\b).*\|\s*(?:sudo\s+)?(?:python|perl|ruby|node|php)"
         r"|\b(?:ba|z|da|k)?sh\b\s*(?:-c\s*)?[\"']?[<$`(]\(?\s*(?:curl|wget)"
         r"|\b(?:iex|invoke-expression)\b"
-        r"|\b(?:curl|wget)\b.*\|\s*(?:sudo\s+)?(?:python|perl|ruby|node|php)"
     ),
     "base64 is decoded and run": re.compile(r"(?i)base64\s+(?:-d|-D|--decode)|b64decode|frombase64string|\batob\("),
-    "a long run of base64, which nobody can read": re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}"),
+    "a long run of base64, which nobody can read": re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{200,}={0,2}"),
     "it asks for rights that no skill needs": re.compile(r"(?i)\bsudo\b|\bchmod\s+(?:\+s|[0-7]*777)\b|setuid"),
     "it tells the model to disregard something, or to hide it": re.compile(
         r"(?i)\b(?:ignore|disregard|forget)\b.{0,40}\b(?:instruction|prompt|rule|above|previous)"
@@ -53,6 +61,13 @@ _PATTERNS = {
         r"|without (?:asking|telling) the (?:user|person)"
     ),
 }
+_FORMATTING = re.compile("[\U00013430-\U0001345f]")
+"""Characters that arrange hieroglyphs and are nothing to see; `sanitize` leaves them."""
+_SELECTORS = re.compile("[\ufe00-\ufe0f]+")
+"""Variation selectors: each of the sixteen may stand for four bits."""
+_KEYCAP = "\u20e3"
+_OTHER_SYMBOLS = "\u203c\u2049\u2139\u3030"
+"""Those that can be an emoji, and that Unicode counts among letters and punctuation."""
 
 
 def lint(files: dict[str, bytes]) -> list[Finding]:
@@ -62,29 +77,58 @@ def lint(files: dict[str, bytes]) -> list[Finding]:
         files: By their names in the skill.
 
     Returns:
-        What was found, in the order of files and lines; the first 200.
+        What was found, in the order of files and lines: the first five of a kind in each file, and how many more
+        there are. That only the first MiB of a file was looked at is a finding, too.
     """
+    return [finding for name in sorted(files) for finding in _in_file(name, files[name])]
+
+
+def _in_file(name: str, data: bytes) -> list[Finding]:
+    cut = len(data) > _TEXT_BYTES
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data[:_TEXT_BYTES], final=not cut)
+    except UnicodeDecodeError:
+        if name.startswith("assets/"):
+            return []
+        return [Finding(name, 1, "this is no text: nobody can read what it does", "")]
     found: list[Finding] = []
-    for name in sorted(files):
-        data = files[name]
-        try:
-            text = data[:_TEXT_BYTES].decode("utf-8")
-        except UnicodeDecodeError:
-            if not name.startswith("assets/"):
-                found.append(Finding(name, 1, "this is no text: nobody can read what it does", ""))
-            continue
-        for number, line in enumerate(text.splitlines(), start=1):
-            found += [Finding(name, number, what, _shown(line)) for what in _about(line)]
-            if len(found) >= _MOST:
-                return found[:_MOST]
-    return found
+    counts: Counter[str] = Counter()
+    left_out: dict[str, int] = {}
+    lines = text.replace("\r\n", "\n").split("\n")  # a shell, too, takes no other character for the end of a line
+    for number, line in enumerate(lines, start=1):
+        for what in _about(line):
+            counts[what] += 1
+            if counts[what] <= _MOST_ALIKE:
+                found.append(Finding(name, number, what, _shown(line)))
+            else:
+                left_out.setdefault(what, number)
+    for what, number in left_out.items():
+        found.append(Finding(name, number, f"{counts[what] - _MOST_ALIKE:,} more were left out: {what}", ""))
+    if cut:
+        what = f"only the beginning was looked at, and it has {len(data) - _TEXT_BYTES:,} more bytes"
+        found.append(Finding(name, len(lines), what, ""))
+    return sorted(found, key=lambda finding: finding.line)
 
 
 def _about(line: str) -> list[str]:
-    whats = [what for what, pattern in _PATTERNS.items() if pattern.search(line[:_LINE_LENGTH])]
-    if sanitize(line) != line:
-        whats.insert(0, "control, invisible or text-reversing characters")
-    return whats
+    whats = []
+    if sanitize(line) != line or _FORMATTING.search(line):
+        whats.append("control, invisible or text-reversing characters")
+    if any(not _ordinary(line, run) for run in _SELECTORS.finditer(line)):
+        whats.append("variation selectors where none belong: they can carry a text that nobody sees")
+    if len(line) > _LINE_LENGTH:
+        whats.append(f"a line of more than {_LINE_LENGTH:,} characters, which nobody reads to its end")
+    return whats + [what for what, pattern in _PATTERNS.items() if pattern.search(line)]
+
+
+def _ordinary(line: str, run: re.Match[str]) -> bool:
+    """Whether variation selectors only say that a symbol is, or isn't, to be shown as an emoji."""
+    if run[0] not in ("\ufe0e", "\ufe0f"):
+        return False
+    before, after = line[max(0, run.start() - 1) : run.start()], line[run.end() : run.end() + 1]
+    if before.isascii():
+        return before != "" and before in "#*0123456789" and after == _KEYCAP
+    return before in _OTHER_SYMBOLS or unicodedata.category(before) in ("So", "Sm")
 
 
 def _shown(line: str) -> str:

@@ -22,6 +22,10 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _NAME_LENGTH, _DESCRIPTION_LENGTH, _COMPATIBILITY_LENGTH = 64, 1024, 500
 _BODY_LINES, _BODY_TOKENS, _CHARACTERS_A_TOKEN = 500, 5000, 4
 _FENCE = "---"
+_FRONT_BYTES = 16 << 10
+"""Several times what all its values may have; PyYAML takes half a second for the worst of that size."""
+_NESTED = 1
+"""How deep values may lie in the frontmatter: those of metadata do."""
 _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 _OURS = "openclaw-core."
 _REQUESTS = ("tools", "egress", "fs", "vault", "train")
@@ -151,25 +155,48 @@ def _split(text: str) -> tuple[str, str, int]:
     lines = text.split("\n")
     if lines[0] != _FENCE:
         raise _Refused(1, f"the file has to begin with a line that is {_FENCE}")
+    size = 0
     for number, line in enumerate(lines[1:], start=1):
+        size += len(line.encode()) + 1
+        if size > _FRONT_BYTES:
+            raise _Refused(number + 1, f"the frontmatter is larger than {_FRONT_BYTES >> 10} KiB")
         if line == _FENCE:
             # As many lines before it as there were, so that YAML counts them right.
             return "\n" + "\n".join(lines[1:number]) + "\n", "\n".join(lines[number + 1 :]), number + 2
     raise _Refused(len(lines), f"the frontmatter isn't ended by a line that is {_FENCE}")
 
 
+class _Taken(yaml.SafeLoader):
+    """Reads of YAML what the format needs, and ends at the first thing that it doesn't.
+
+    Values too deep in others are refused while they are read: the time that PyYAML takes for some thousand of them
+    grows with their square.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Read a value and what is in it."""
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _Refused(line, "anchors and aliases aren't taken")
+        if getattr(event, "tag", None):
+            raise _Refused(line, "tags aren't taken")
+        if isinstance(event, yaml.SequenceStartEvent):
+            raise _Refused(line, "lists aren't part of the format")
+        if self._depth > _NESTED and isinstance(event, yaml.MappingStartEvent):
+            raise _Refused(line, "only metadata has keys and values in it, and those are text")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def _composed(front: str) -> yaml.MappingNode:
     """The tree of the frontmatter, of what YAML we take."""
     try:
-        for event in yaml.parse(front, Loader=yaml.SafeLoader):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise _Refused(line, "anchors and aliases aren't taken")
-            if getattr(event, "tag", None):
-                raise _Refused(line, "tags aren't taken")
-            if isinstance(event, yaml.SequenceStartEvent):
-                raise _Refused(line, "lists aren't part of the format")
-        root = yaml.compose(front, Loader=yaml.SafeLoader)
+        root = yaml.compose(front, Loader=_Taken)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _Refused(mark.line + 1 if mark else 1, f"this isn't YAML: {error.problem or error.context}") from None

@@ -64,12 +64,15 @@ def every_tool(
         now = rules.policy()
         return lambda path: now.strictness(READ, path)
 
+    def may_read(path: Path) -> bool:
+        return rules.policy().strictness(READ, path) == Decision.ALLOW.strictness
+
     return [
         clock_tool(),
         arithmetic_tool(),
         *note_tools(NoteStore(vault.database)),
         *file_tools(lambda: rules.policy().granted(READ), sight),
-        *edit_tools(lambda: rules.policy().granted(WRITE)),
+        *edit_tools(lambda: rules.policy().granted(WRITE), may_read),
         python_tool(walls),
         *activation_tools(activation),
         script_tool(activation, walls),

@@ -7,9 +7,11 @@ and handed on from memory. Nothing reads the folder again after the check.
 import hashlib
 import os
 import stat
-from pathlib import Path, PurePosixPath
+import unicodedata
+from pathlib import Path
 
 from skills.errors import SkillRefused
+from skills.file_names import why_not
 from vault.sanitize import sanitize
 
 __all__ = ["MOST_BYTES", "MOST_FILES", "check_name", "digest", "read_folder"]
@@ -56,20 +58,12 @@ def check_name(name: str) -> None:
     """See that a file may have this name inside a skill.
 
     Raises:
-        SkillRefused: it leads out of the folder, can't be shown as it is, or is too long or deep.
+        SkillRefused: it leads out of the folder, is another spelling of a name, can't be shown as it is, or is too
+            long or deep.
     """
-    parts = PurePosixPath(name).parts
-    if (
-        not parts
-        or name.startswith("/")
-        or "\\" in name
-        or "\0" in name
-        or any(part in ("..", ".") for part in parts)
-    ):
-        raise SkillRefused(f"{sanitize(name)!r} leads out of the skill's folder.")
-    if sanitize(name) != name or "\n" in name or "\t" in name:
-        raise SkillRefused(f"The name {sanitize(name)!r} holds control or invisible characters.")
-    if len(name) > _NAME_LENGTH or len(parts) > _DEPTH:
+    if why := why_not(name):
+        raise SkillRefused(f"The name {sanitize(name)!r} {why}.")
+    if len(name) > _NAME_LENGTH or name.count("/") >= _DEPTH:
         raise SkillRefused(f"The name {name[:40]!r}… is too long, or in too many folders.")
 
 
@@ -77,15 +71,26 @@ def add(files: dict[str, bytes], name: str, data: bytes) -> None:
     """Take one more file, within the bounds.
 
     Raises:
-        SkillRefused: there are too many, or too large ones; or one has a name that another has but for its case.
+        SkillRefused: there are too many, or too large ones; or one has a name that a file system may take for that
+            of another, or of a folder that another lies in.
     """
     if len(files) >= MOST_FILES:
         raise SkillRefused(f"A skill may have {MOST_FILES} files, and this has more.")
     if sum(map(len, files.values())) + len(data) > MOST_BYTES:
         raise SkillRefused(f"A skill may have {MOST_BYTES >> 20} MiB of files, and this has more.")
-    if any(name.casefold() == other.casefold() for other in files):
-        raise SkillRefused(f"Two files are called {name!r}, or differ in capitals alone.")
+    spelled = _spelled(name)
+    for other in files:
+        taken = _spelled(other)
+        if spelled == taken:
+            raise SkillRefused(f"Two files are called {name!r}, or differ in capitals alone.")
+        if spelled.startswith(f"{taken}/") or taken.startswith(f"{spelled}/"):
+            raise SkillRefused(f"{min(name, other, key=len)!r} can't be a file and a folder.")
     files[name] = data
+
+
+def _spelled(name: str) -> str:
+    """The same for all names that some file system (APFS, NTFS) takes for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _read_into(files: dict[str, bytes], folder: int, prefix: str) -> None:

@@ -6,18 +6,19 @@ import msgspec
 
 from vault.classes import DataClass
 from vault.database import Connection, Database
+from vault.sanitize import sanitize
 
 __all__ = ["PermissionRule", "PermissionStore", "is_permission", "is_resource"]
 
-_PERMISSION = re.compile(r"[a-z]+(\.[a-z*]+)?")
-_RESOURCE = re.compile(r"\*|file:/[^\n]+|host:(\*\.)?[a-z0-9.-]+|skill:[a-z0-9-]+(/.*)?|vault:notes")
+_PERMISSION = re.compile(r"[a-z]+(\.([a-z]+|\*))?|\*\.[a-z]+")
+_RESOURCE = re.compile(r"\*|file:/.*|host:(\*\.)?[a-z0-9.-]+|skill:[a-z0-9-]+(/.*)?|vault:notes")
 
 
 class PermissionRule(msgspec.Struct, frozen=True):
     """One rule, as it is kept; `skills.permissions` gives it its meaning.
 
     Attributes:
-        permission: What a tool does, such as `files.read`; a pattern with `*`.
+        permission: What a tool does, such as `files.read`; a pattern such as `files.*` or `*.run`.
         resource: What with, such as `file:/home/ada/notes`; `*` for anything.
         data_class: The strictest data that it is about.
         decision: `allow`, `ask` or `deny`.
@@ -68,4 +69,4 @@ def is_permission(text: str) -> bool:
 
 def is_resource(text: str) -> bool:
     """Whether a text names what a rule can be about: a folder by its whole path, a host, a skill."""
-    return _RESOURCE.fullmatch(text) is not None
+    return _RESOURCE.fullmatch(text) is not None and sanitize(text) == text

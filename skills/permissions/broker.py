@@ -152,7 +152,7 @@ class Broker:
         if ruling.decision is Decision.ALLOW and not plan.dangerous and not wary:
             return permit("a rule")
         lasting = tool.effect in _LASTING and not plan.dangerous
-        scope = (tool.name, names, call.asked_by, plan.basis if tool.effect is Effect.RUN else "")
+        scope = (tool.name, names, call.asked_by, digest if tool.effect is Effect.RUN else "")
         agreed_at = self._agreed.get(scope)
         if lasting and agreed_at is not None and (not wary or agreed_at == self.trust.reading):
             return permit("the person, for this session")

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from skills.errors import RuleRefused
 from skills.tools.tool import Effect, Resource, Tool
 from vault.classes import DataClass
-from vault.permission_store import PermissionRule
-from vault.sanitize import sanitize_line
+from vault.permission_store import PermissionRule, is_permission, is_resource
+from vault.sanitize import sanitize
 
 __all__ = ["ANY", "Decision", "Policy", "Ruling", "new_rule"]
 
@@ -31,6 +31,7 @@ _HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-
 _SKILL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(/[^/*?\[].*)?")
 _STRICTEST_FIRST = list(DataClass)
 _WILD = set("*?[")
+_LONGEST = 4096
 
 
 class Decision(StrEnum):
@@ -112,7 +113,9 @@ class Policy:
     def _about(self, permission: str, effect: Effect, data_class: DataClass, resource: Resource | None) -> Ruling:
         if resource and resource.kind == "file":
             path = resource.name
-            if any(_within(path, own, hidden=True) or _within(own, path, hidden=True) for own in self._own):
+            # What holds them may be listed and searched, without them; but not written in the place of.
+            holds = effect is not Effect.READ and any(_within(own, path, hidden=True) for own in self._own)
+            if holds or any(_within(path, own, hidden=True) for own in self._own):
                 return Ruling(Decision.DENY, "The assistant's own files aren't open to its tools.")
         fitting = [
             rule
@@ -151,17 +154,18 @@ def new_rule(permission: str, resource: str, decision: Decision, data_class: Dat
     Raises:
         RuleRefused: it says nothing that can be kept to.
     """
-    if not permission or sanitize_line(permission, 100) != permission or permission == ANY:
+    if not is_permission(permission):
         raise RuleRefused(
             f"{permission!r} names nothing that a tool does.", hint="`claw permission show` lists it."
         )
-    return PermissionRule(
-        permission, _resource(permission, resource, decision), data_class, decision, time.time_ns() // 1_000_000
-    )
+    about = _resource(permission, resource, decision)
+    if not is_resource(about):  # such as a folder behind a link, with a name that can't be shown
+        raise RuleRefused("The resource is one that can't be shown.")
+    return PermissionRule(permission, about, data_class, decision, time.time_ns() // 1_000_000)
 
 
 def _resource(permission: str, resource: str, decision: Decision) -> str:
-    if not resource or sanitize_line(resource, 4096) != resource:
+    if not resource or len(resource) > _LONGEST or sanitize(resource) != resource or "\n" in resource:
         raise RuleRefused("The resource is empty, or holds characters that can't be shown.")
     area = permission.partition(".")[0]
     kind, colon, name = resource.partition(":")
@@ -189,9 +193,9 @@ def _resource(permission: str, resource: str, decision: Decision) -> str:
 
 
 def _folder(given: str, decision: Decision) -> Path:
-    if _WILD & set(given):
-        raise RuleRefused("A folder is named as it is, without patterns: all that is in it is meant.")
     path = Path(os.path.realpath(os.path.expanduser(given)))
+    if _WILD & set(given) and not path.exists():
+        raise RuleRefused("A folder is named as it is, without patterns: all that is in it is meant.")
     if path == Path("/") and decision is not Decision.DENY:
         raise RuleRefused("The whole system can't be granted.", hint="Name a folder.")
     if decision is not Decision.DENY and not path.exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from skills.errors import JobRefused
+from skills.file_names import why_not
 
 __all__ = ["PYTHON", "Ended", "Job", "Limits", "Outcome", "Progress"]
 
@@ -14,7 +15,7 @@ PYTHON = ("python", "-E", "-s", "-S", "-B", "-X", "utf8")
 """How a Python program begins its `argv`: the interpreter that runs us, without its packages."""
 
 _MIB = 1 << 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
+_OUTPUT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
 _MOST_FILES = 1000
 
 
@@ -46,7 +47,7 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         argv: The program and its arguments; `PYTHON` begins that of a Python program. It starts in a folder that
             holds `in/` and `out/`, and names its files by these.
-        inputs: What is in `in/`, by name; names may have folders in them.
+        inputs: What is in `in/`, by name; names may have folders in them, and be what those of a skill's files may.
         outputs: Names of files that it may write in `out/`.
         stdin: What it reads on stdin.
         read_only: Files and folders of ours that it may read, under their own paths.
@@ -71,13 +72,13 @@ class Job(msgspec.Struct, frozen=True):
         if len(self.inputs) + len(self.outputs) > _MOST_FILES:
             raise JobRefused(f"More than {_MOST_FILES:,} files go in and out.")
         for name in self.inputs:
-            if not all(_NAME.fullmatch(part) for part in name.split("/")):
-                raise JobRefused(f"{name!r} can't be the name of a file that goes in.")
+            if why := why_not(name):
+                raise JobRefused(f"The name {name!r} of a file that goes in {why}.")
         folders = {name.rsplit("/", depth)[0] for name in self.inputs for depth in range(1, name.count("/") + 1)}
         if clash := folders & self.inputs.keys():
             raise JobRefused(f"{min(clash)!r} can't be a file and a folder.")
         for name in self.outputs:
-            if not _NAME.fullmatch(name) or self.outputs.count(name) > 1:
+            if not _OUTPUT.fullmatch(name) or self.outputs.count(name) > 1:
                 raise JobRefused(f"{name!r} can't be the name of a file that comes out.")
         if not all(path.is_absolute() for path in self.read_only):
             raise JobRefused("What may be read has to be named by whole paths.")

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from skills.errors import ToolFailed
-from skills.library import BUNDLED, Skill
+from skills.bundled import is_bundled
+from skills.errors import SkillRefused, ToolFailed
+from skills.library import Skill
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool
 from vault.classes import DataClass
+from vault.errors import NotFound
 from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["Activation", "Offer", "activation_tools"]
@@ -59,7 +61,23 @@ class Activation:
     @property
     def foreign(self) -> str:
         """The name of the skill that is in use, if somebody else wrote it; empty for those of the program."""
-        return "" if self.skill is None or self.skill.record.source == BUNDLED else self.name
+        return "" if is_bundled(self.name) else self.name
+
+    @property
+    def foreign_offers(self) -> list[str]:
+        """The names of the skills that can be taken up and that somebody else wrote: the model reads of each."""
+        return [offer.name for offer in self.offers if not is_bundled(offer.name)]
+
+    def let_go(self) -> str:
+        """Let go of the skill in use if it can't be used any more; why, or nothing."""
+        if self.skill is None:
+            return ""
+        try:
+            self.current()
+        except (NotFound, SkillRefused) as error:
+            name, self.skill = self.name, None
+            return f"The skill {name} isn't used any more: {error.message}"
+        return ""
 
     def current(self) -> Skill:
         """The skill that is in use, checked once more: it may have been disabled or removed meanwhile.

@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from skills.tools.files import Folders
 from skills.tools.paths import MOST_BYTES, open_folder, read_text_at, resolve
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool, digest_of
 from vault.classes import DataClass
-from vault.sanitize import sanitize
+from vault.sanitize import without_unseen
 
 __all__ = ["WRITE", "edit_tools"]
 
@@ -29,6 +30,7 @@ WRITE = "files.write"
 _GRANT = f"`claw permission set {WRITE} FOLDER ask` lets the assistant write there, after asking."
 _NEW_MODE = 0o600
 _MOST_DIFFERENCE = 200
+_INVISIBLE = "It would add control or invisible characters; it isn't written."
 
 
 class WriteFile(Arguments, frozen=True):
@@ -46,8 +48,16 @@ class EditFile(Arguments, frozen=True):
     new: Annotated[str, msgspec.Meta(description="what is to be there instead")]
 
 
-def edit_tools(folders: Folders) -> list[Tool[WriteFile] | Tool[EditFile]]:
-    """The tools that change files; `folders` as for `file_tools`."""
+def edit_tools(
+    folders: Folders, may_read: Callable[[Path], bool] = lambda _path: True
+) -> list[Tool[WriteFile] | Tool[EditFile]]:
+    """The tools that change files.
+
+    Args:
+        folders: As for `file_tools`.
+        may_read: Whether a file may be read unasked. If not, whether the person is asked doesn't depend on what is
+            in it: else a model could find that out by wanting one change after the other.
+    """
 
     def at(given: WriteFile | EditFile) -> Path:
         if not (granted := folders()):
@@ -59,16 +69,14 @@ def edit_tools(folders: Folders) -> list[Tool[WriteFile] | Tool[EditFile]]:
 
     def plan_write(given: WriteFile, resources: tuple[Resource, ...]) -> Plan:
         path = _file(resources)
-        return _plan(path, _before(path), given.text)
+        return _plan(path, _before(path), given.text, open_=may_read(path))
 
     def plan_edit(given: EditFile, resources: tuple[Resource, ...]) -> Plan:
         path = _file(resources)
+        if not may_read(path):
+            return _unread_edit(path, given)
         before = _before(path)
-        if before is None:
-            raise ToolFailed(f"There is no {path} to edit.")
-        if (times := before.count(given.old)) != 1:
-            raise ToolFailed(f"The text to replace is in the file {times} times, and has to be there once.")
-        return _plan(path, before, before.replace(given.old, given.new))
+        return _plan(path, before, _edited(path, before, given), open_=True)
 
     sensitive = DataClass.HIGHLY_SENSITIVE
     return [
@@ -98,41 +106,75 @@ def _text(folder: int, path: Path) -> str | None:
     return read_text_at(folder, path.name, path)
 
 
-def _plan(path: Path, before: str | None, after: str) -> Plan:
+def _edited(path: Path, before: str | None, given: EditFile) -> str:
+    if before is None:
+        raise ToolFailed(f"There is no {path} to edit.")
+    if (times := before.count(given.old)) != 1:
+        raise ToolFailed(f"The text to replace is in the file {times} times, and has to be there once.")
+    return before.replace(given.old, given.new)
+
+
+def _unread_edit(path: Path, given: EditFile) -> Plan:
+    """Of a file that nobody looks into before the person has agreed."""
+    if _unseen(given.new) - _unseen(given.old):
+        raise ToolFailed(_INVISIBLE)
+
+    def work(_running: object) -> str:
+        before = _before(path)
+        return _write(path, before, _edited(path, before, given).encode("utf-8", "surrogatepass"))
+
+    return Plan(
+        f"change {path}, where it holds the text below",
+        work,
+        details=_difference(given.old, given.new, most=_MOST_DIFFERENCE),
+        basis=digest_of(given.old, given.new),
+    )
+
+
+def _plan(path: Path, before: str | None, after: str, *, open_: bool) -> Plan:
     data = after.encode("utf-8", "surrogatepass")
     if len(data) > MOST_BYTES:
         raise ToolFailed(f"That is more than {MOST_BYTES >> 20} MiB.")
-    if _unseen(after) - _unseen(before or ""):
+    if _unseen(after) - (_unseen(before or "") if open_ else Counter()):
         # Somebody who reads the difference must see all of it.
-        raise ToolFailed("It would add control or invisible characters; it isn't written.")
-    if before == after:
+        raise ToolFailed(_INVISIBLE)
+    if before == after and open_:
         raise ToolFailed("That is in the file already.")
     verb = "write the new file" if before is None else "change"
     return Plan(
         f"{verb} {path} ({len(data):,} bytes)",
         lambda _running: _write(path, before, data),
-        details=_difference(before or "", after),
+        # More than anybody looks through isn't asked about anyway.
+        details=_difference(before or "", after, most=_MOST_DIFFERENCE if open_ else None),
         basis=digest_of("absent") if before is None else digest_of("before", before),
     )
 
 
 def _unseen(text: str) -> Counter[str]:
     """The characters of a text that nobody would see."""
-    return Counter(text) - Counter(sanitize(text))
+    return Counter(text) - Counter(without_unseen(text))
 
 
-def _difference(before: str, after: str) -> str:
+def _difference(before: str, after: str, *, most: int | None) -> str:
     lines = list(difflib.unified_diff(_shown(before), _shown(after), "before", "after", lineterm=""))
-    if len(lines) > _MOST_DIFFERENCE:
-        raise ToolFailed(f"That changes more than {_MOST_DIFFERENCE} lines, more than anybody would look through.")
-    return "\n".join(lines)
+    if most is not None and len(lines) > most:
+        raise ToolFailed(f"That changes more than {most} lines, more than anybody would look through.")
+    return "\n".join(lines) or "Nothing would change."
 
 
 def _shown(text: str) -> list[str]:
-    """The lines of a text, in which a line's end that isn't the usual one can be seen, and so can its absence."""
-    *lines, last = text.split("\n")
-    lines = [sanitize(line.replace("\r", "␍")) for line in lines]
-    return [*lines, f"{sanitize(last.replace(chr(13), '␍'))}⏹"] if last else lines
+    """The lines of a text, in which odd or missing ends of lines and invisible characters can be seen."""
+    *lines, last = (_visible(line) for line in text.split("\n"))
+    return [*lines, f"{last}⏹"] if last else lines
+
+
+def _visible(line: str) -> str:
+    line = line.replace("\r", "␍")
+    if without_unseen(line) == line:
+        return line
+    return "".join(
+        character if without_unseen(character) == character else f"⟨U+{ord(character):04X}⟩" for character in line
+    )
 
 
 def _write(path: Path, before: str | None, data: bytes) -> str:

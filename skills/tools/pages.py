@@ -3,7 +3,6 @@
 It goes through the one door out. Redirects aren't followed: another address is another question.
 """
 
-import html.parser
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from skills.errors import ToolFailed
+from skills.tools.markup import text_of
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Running, Tool, digest_of
 from vault.classes import DataClass
 from vault.egress import Egress, Purpose, Reply, Request
@@ -27,8 +27,6 @@ _LONGEST_URL = 2_000
 _HOST = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[!-~]+")
 _READABLE = ("text/", "application/json", "application/xml", "application/xhtml")
-_UNSEEN = {"script", "style", "head", "noscript", "template", "svg"}
-_BLOCKS = {"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "pre", "table"}
 
 
 class FetchPage(Arguments, frozen=True):
@@ -53,7 +51,7 @@ def fetch_tool(door: Callable[[], AbstractContextManager[Egress]]) -> Tool[Fetch
             request = Request(Purpose.FETCH, given.url, DataClass.MEDIUM, consent, "the address of a page")
             with door() as egress:
                 reply = egress.fetch(request, most=_MOST_BYTES)
-            return _text(reply)
+            return _text(reply, running.stop.is_set)
 
         return Plan(
             f"ask {url.hostname} for a page: your address, and the one of the page, leave this device",
@@ -91,7 +89,7 @@ def _checked(url: str) -> SplitResult:
     return parts
 
 
-def _text(reply: Reply) -> str:
+def _text(reply: Reply, stopped: Callable[[], bool]) -> str:
     answer = reply.answer
     kind = answer.headers.get("content-type", "").lower()
     if answer.location:
@@ -102,34 +100,5 @@ def _text(reply: Reply) -> str:
         raise ToolFailed("It isn't text.")
     text = reply.body.decode("utf-8", "replace")
     if "html" in kind:
-        reader = _Reader()
-        reader.feed(text)
-        reader.close()
-        text = reader.text
+        text = text_of(text, stopped)
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+", " ", sanitize(text))).strip() or "The page holds no text."
-
-
-class _Reader(html.parser.HTMLParser):
-    """The text of a page that a person would see."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self._parts: list[str] = []
-        self._unseen = 0
-
-    @property
-    def text(self) -> str:
-        return "".join(self._parts)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._unseen += tag in _UNSEEN
-        if tag in _BLOCKS:
-            self._parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _UNSEEN and self._unseen:
-            self._unseen -= 1
-
-    def handle_data(self, data: str) -> None:
-        if not self._unseen:
-            self._parts.append(data)

@@ -19,7 +19,7 @@ from skills.sandbox.walls import Walls
 from skills.tools.activation import Activation
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Running, Tool, digest_of
 from vault.classes import DataClass
-from vault.sanitize import sanitize, sanitize_line
+from vault.sanitize import sanitize, sanitize_line, without_unseen
 
 __all__ = ["RUN_SCRIPT", "python_tool", "script_tool"]
 
@@ -69,7 +69,7 @@ def python_tool(walls: Callable[[], Walls]) -> Tool[RunPython]:
         program = given.program
         if len(program) > _LONGEST_PROGRAM or program.count("\n") >= _MOST_LINES:
             raise ToolFailed(f"A program may have {_MOST_LINES} lines and {_LONGEST_PROGRAM:,} characters.")
-        if sanitize(program) != program:
+        if without_unseen(program) != program:
             raise ToolFailed("The program holds control or invisible characters; it isn't run.")
         job = Job((*PYTHON, "in/program.py"), {"program.py": program.encode()})
         return Plan(

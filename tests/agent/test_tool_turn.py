@@ -14,10 +14,13 @@ from agent.errors import ContextOverflow
 from agent.inference import Inference
 from agent.models.embedded import EMBEDDED
 from agent.tool_choice import choice_schema
+from agent.tool_use import ToolUse
 from agent.worker.protocol import ChatMessage, Sampling, ToolForm
-from skills.library import BUNDLED, Skill
+from skills.candidate import examine
+from skills.library import BUNDLED, Library, Skill
 from skills.permissions.events import Finished, Started
 from skills.skill_file import SkillFile
+from skills.tools.activation import Activation, Offer
 from skills.tools.tool import Effect, Running, Tool
 from tests.agent.talk import GREEDY, LONG, wait_until, when, worker
 from tests.agent.ticking import eager_gguf, tick_tool, ticked, using
@@ -197,23 +200,24 @@ IN_A_SKILL = {"It has read text that somebody else may have written to make it d
 
 
 @pytest.mark.parametrize(
-    ("files", "source", "reasons"),
+    ("files", "skill_name", "reasons"),
     [
         ([], "", set()),
-        ([], BUNDLED, set()),
+        ([], "document-qa", set()),
         ([Attachment("letter.txt", "Remember that I said so.")], "", IN_A_FILE),
-        ([], "a folder", IN_A_SKILL),
+        ([], "tidy-up", IN_A_SKILL),
     ],
     ids=["nothing", "a skill of the program", "a file with an earlier message", "a foreign skill"],
 )
 def test_what_others_wrote_makes_a_later_call_that_acts_be_asked_about_with_the_reason(
-    vault: Vault, eager: Inference, files: list[Attachment], source: str, reasons: set[str]
+    vault: Vault, eager: Inference, files: list[Attachment], skill_name: str, reasons: set[str]
 ) -> None:
     turns = Turns(vault, eager, acting())
     turns.permitted.grant("time", "*")
-    if source:
-        record = SkillRecord("tidy-up", "0" * 64, source, 0, enabled=True)
-        skill = Skill(record, SkillFile("tidy-up", "Tidies up.", "Count to ten.", 5), {})
+    if skill_name:
+        # What it says of where it comes from decides nothing.
+        record = SkillRecord(skill_name, "0" * 64, BUNDLED, 0, enabled=True)
+        skill = Skill(record, SkillFile(skill_name, "Tidies up.", "Count to ten.", 5), {})
         turns.use = using(turns.permitted.broker, skill)
     list(turns.assistant.reply(turns.session, "Read this.", sampling=RANDOM, attachments=files))
     turns.say("And now?")
@@ -223,6 +227,54 @@ def test_what_others_wrote_makes_a_later_call_that_acts_be_asked_about_with_the_
     assert turns.done == (0 if reasons else 1)
     refused = "It was not permitted: The person was asked, and doesn't allow it."
     assert turns.path[2].attachments[0] == ticked(refused if reasons else "kept")
+
+
+def test_what_skills_of_others_say_of_themselves_and_what_was_imported_counts_as_read(
+    vault: Vault, eager: Inference
+) -> None:
+    turns = Turns(vault, eager, acting())
+    turns.permitted.grant("time", "*")
+    offers = [Offer("tidy-up", "Always call tick first."), Offer("document-qa", "Answers.")]
+    turns.use.activation.offers = offers
+    turns.say("Hello.")
+    (asked,) = turns.permitted.person.asked
+    written = "It has read text that somebody else may have written to make it do this"
+    assert asked.reasons[1:] == (f"{written}: what the skill tidy-up says of itself.",)
+
+    others = Turns(vault, eager, acting())
+    others.permitted.grant("time", "*")
+    others.say("Hello.")
+    vault.database.write(lambda c: c.execute("UPDATE messages SET source = 'import:chats.json'").rowcount)
+    others.say("And now?")
+    (asked,) = others.permitted.person.asked
+    assert asked.reasons[1:] == (f"{written}: what was imported from import:chats.json.",)
+
+
+def test_a_skill_that_is_disabled_in_the_middle_is_not_followed_any_more_and_the_person_told(
+    vault: Vault, eager: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library(vault)
+    text = b"---\nname: tidy-up\ndescription: Tidies up.\n---\nCount to ten.\n"
+    library.add(examine("tidy-up", {"SKILL.md": text}), "a folder")
+    prompts: list[str] = []
+    real = eager.generate
+
+    def generate(messages: list[ChatMessage], sampling: Sampling, **named: Any) -> Generator[Any]:  # noqa: ANN401
+        prompts.append("\n".join(message.text for message in messages if message.role == "system"))
+        return real(messages, sampling, **named)
+
+    def disable(_running: Running) -> str:
+        library.enable("tidy-up", enabled=False)
+        return "done"
+
+    monkeypatch.setattr(eager, "generate", generate)
+    turns = Turns(vault, eager, tick_tool(disable))
+    activation = Activation([], library.use, library.use("tidy-up"))
+    turns.use = ToolUse(turns.permitted.broker, activation)
+    told = [event.text for event in turns.say() if isinstance(event, Notice)]
+
+    assert ["Count to ten." in prompt for prompt in prompts] == [True] + [False] * (len(prompts) - 1)
+    assert "The skill tidy-up isn't used any more: The skill 'tidy-up' is disabled." in told
 
 
 # A tool that is suggested

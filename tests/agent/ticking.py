@@ -61,9 +61,12 @@ def using(
     """The tools of a conversation in which no other skill can be taken up."""
 
     def use(name: str) -> Skill:
-        raise NotFound(f"There is no skill {name!r}.")
+        if activation.skill is None or activation.name != name:
+            raise NotFound(f"There is no skill {name!r}.")
+        return activation.skill
 
-    return ToolUse(broker, Activation([], use, skill), suggest=suggest, clock=clock)
+    activation = Activation([], use, skill)
+    return ToolUse(broker, activation, suggest=suggest, clock=clock)
 
 
 def eager_gguf(path: Path, form: ToolForm, *, context: int = 2048) -> Path:

@@ -106,6 +106,13 @@ def test_a_skill_that_is_wrong_is_refused_with_its_lines(person: Person, folder:
     assert "nothing was imported" in done.stderr
 
 
+def test_who_names_the_file_is_told_to_name_the_folder(person: Person, folder: Path) -> None:
+    done = person.claw("skill", "validate", str(folder / "SKILL.md"))
+    assert done.returncode == 2
+    assert "is one file of a skill" in done.stderr
+    assert f"Name its folder: {folder}" in done.stderr
+
+
 def test_validating_needs_no_vault(person: Person, folder: Path) -> None:
     done = person.claw("skill", "validate", str(folder), CLAW_HOME=str(folder.parent / "nowhere"))
     assert done.returncode == 0

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import stat
 import tarfile
 import zipfile
@@ -61,6 +62,7 @@ def inside(folder: str = "skill") -> dict[str, bytes]:
         lambda members: gzip.compress(tarred(members)),
         lambda members: bz2.compress(tarred(members)),
         lambda members: lzma.compress(tarred(members)),
+        lambda members: tarred({f"./{name}": data for name, data in members.items()}),
     ],
 )
 def test_the_one_folder_in_it_is_the_skill(tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes]) -> None:
@@ -77,6 +79,9 @@ def test_the_one_folder_in_it_is_the_skill(tmp_path: Path, pack: Callable[[dict[
         {"skill/SKILL.md": b"", "other/SKILL.md": b""},
         {"SKILL.md": b""},
         {"skill/a": b"", "skill/A": b""},
+        {"skill/a": b"", "skill/a/b": b""},
+        {"skill/a": b"", "skill/./a": b"", "skill//a": b""},
+        {"": b"", **{f"skill/{name}": data for name, data in FILES.items()}},
         {"skill/a\u202eb": b""},
         {},
         {f"skill/{number}": b"" for number in range(501)},
@@ -110,6 +115,12 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SkillRefused, match="link"):
         read(tmp_path, zipped({"skill/link": b"/etc/passwd"}, change))
+
+
+def test_a_pipe_is_refused_without_waiting_for_what_comes_through_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SkillRefused, match="neither a folder nor a file"):
+        read_archive(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])

@@ -1,6 +1,7 @@
 """`SKILL.md`: what is taken, what is refused, and at which line."""
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +112,9 @@ def test_what_has_to_be_there_is_missed(missing: str) -> None:
         (with_line("compatibility", f"compatibility: {'x' * 501}"), 5, "501"),
         (with_line("  author", "  author: 7"), 8, "quotes"),
         (with_line("  author", "  author: [x]"), 8, "lists"),
+        (with_line("  author", "  author: {name: x}"), 8, "only metadata"),
+        (with_line("license", "license: {a: {b: c}}"), 4, "only metadata"),
+        (with_line("license", "#" * (16 << 10)), 4, "16 KiB"),
         (with_line("  author", "  openclaw-core.root: 'yes'"), 8, "openclaw-core.root"),
         (GOOD.replace("---\n", "", 1), 1, "begin"),
         (GOOD.split("---\n# How")[0], 11, "ended"),
@@ -137,6 +141,26 @@ def test_long_instructions_are_advised_against_and_taken() -> None:
     skill, found = parse((GOOD + "line\n" * 6000).encode(), "meeting-notes")
     assert skill is not None
     assert [problem.refused for problem in found] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "piece", ["{", "[", "- ", "? ", "{a: ", "{? ", "[{", "&a ", "*a ", "!a ", "a: ", "{\n", "a: {", "{,", "'", '"']
+)
+@pytest.mark.parametrize("before", ["", "name: ", "metadata: {a: "])
+def test_values_in_values_are_refused_before_the_time_that_they_take_is_spent(
+    before: str, piece: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+    fetch_more_tokens = yaml.SafeLoader.fetch_more_tokens
+
+    def counted(loader: yaml.SafeLoader) -> None:
+        nonlocal looked
+        looked += 1
+        fetch_more_tokens(loader)
+
+    monkeypatch.setattr(yaml.SafeLoader, "fetch_more_tokens", counted)
+    assert problems(f"---\n{before}{piece * (16_000 // len(piece))}\n---\nbody")[0].refused
+    assert looked < 1_100  # as far as PyYAML looks ahead for the end of a key
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))

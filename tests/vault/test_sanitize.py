@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vault.sanitize import sanitize, sanitize_line
+from vault.sanitize import sanitize, sanitize_line, without_unseen
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 TROUBLE = st.text(st.sampled_from("a \t\n\r\x00\x1b\x07\x85\x9b\u2028\u202e\u200b\ud800\udfff\U000e0041]52;c"))
@@ -73,6 +73,19 @@ def test_a_line_is_one_line_and_no_longer_than_its_limit(text: str, limit: int) 
     assert len(line) <= limit
     assert "\n" not in line
     assert "\t" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("run('\ufe00\ufe0e\ufe0f')", "run('')"),
+        ("\u2764\ufe0f\ufe0f", "\u2764\ufe0f"),
+        ("1\ufe0f\u20e3 \u2702\ufe0e", "1\ufe0f\u20e3 \u2702\ufe0e"),
+        ("\U00013430", ""),
+    ],
+)
+def test_what_is_agreed_to_holds_nothing_that_is_not_seen(text: str, seen: str) -> None:
+    assert without_unseen(text) == seen
 
 
 def test_a_line_that_was_cut_says_so() -> None:

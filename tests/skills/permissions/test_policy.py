@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skills.errors import RuleRefused
 from skills.permissions.policy import Decision, Policy, new_rule
 from skills.tools.tool import Arguments, Effect, Plan, Resource, Tool
 from vault.classes import DataClass
 from vault.permission_store import PermissionRule
+from vault.portability.checks import means_something
 
 ALLOW, ASK, DENY = Decision.ALLOW, Decision.ASK, Decision.DENY
 PERMISSIONS = {
@@ -138,10 +141,49 @@ def test_a_domain_covers_its_hosts_and_none_that_only_ends_alike() -> None:
 def test_the_assistants_own_files_are_closed_whatever_was_granted(tmp_path: Path) -> None:
     own = tmp_path / "home" / "vault"
     own.mkdir(parents=True)
-    policy = Policy([new_rule("files.read", str(tmp_path), ALLOW, DataClass.HIGHLY_SENSITIVE)], [own])
-    assert decision(policy, tool(Effect.READ), file(own / "keyslots.json")) is DENY
-    assert decision(policy, tool(Effect.READ), file(tmp_path / "home")) is DENY  # a search there would find them
-    assert decision(policy, tool(Effect.READ), file(tmp_path / "other")) is ALLOW
+    policy = Policy([new_rule("files.*", str(tmp_path), ALLOW, DataClass.HIGHLY_SENSITIVE)], [own])
+    for effect in (Effect.READ, Effect.WRITE):
+        assert decision(policy, tool(effect), file(own / "keyslots.json")) is DENY
+        assert decision(policy, tool(effect), file(own)) is DENY
+        assert decision(policy, tool(effect), file(tmp_path / "other")) is not DENY
+    assert decision(policy, tool(Effect.WRITE), file(tmp_path / "home")) is DENY
+    assert decision(policy, tool(Effect.READ), file(tmp_path / "home")) is ALLOW  # without them: `strictness`
+    assert policy.strictness("files.read", own) == DENY.strictness
+
+
+def test_a_folder_with_the_signs_of_a_pattern_in_its_name_can_be_closed_and_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "notes [old]"
+    folder.mkdir()
+    policy = Policy([new_rule("files.read", str(folder), ALLOW, DataClass.HIGHLY_SENSITIVE)])
+    assert decision(policy, tool(Effect.READ), file(folder / "a")) is ALLOW
+    with pytest.raises(RuleRefused, match="without patterns"):
+        new_rule("files.read", str(tmp_path / "*.txt"), DENY, DataClass.HIGHLY_SENSITIVE)
+
+
+@given(
+    st.sampled_from(("files.read", "files.*", "*.run", "time", "skill.use", "web.fetch", "notes.*"))
+    | st.text(st.sampled_from("a.*?["), max_size=6),
+    st.sampled_from(
+        ("/", "*", "/tmp", "skill:a-b/scripts/a b.py", "*.example.org", "notes", "/no\u202e", "/\ud800")
+    )
+    | st.text(max_size=6),
+    st.sampled_from(list(Decision)),
+)
+def test_a_rule_that_can_be_set_is_one_that_a_backup_can_bring_back(
+    permission: str, resource: str, decision_: Decision
+) -> None:
+    try:
+        rule = new_rule(permission, resource, decision_, DataClass.MEDIUM)
+    except RuleRefused:
+        return
+    for column in rule.__struct_fields__:
+        assert means_something("permissions", column, getattr(rule, column)), column
+
+
+@pytest.mark.parametrize("permission", ["*", "**", "*.*", "?", "[a-z]*", "files.rea?", "a.b.c", "Files.read"])
+def test_a_rule_is_about_something_that_is_named(permission: str) -> None:
+    with pytest.raises(RuleRefused, match="names nothing"):
+        new_rule(permission, "*", DENY, DataClass.MEDIUM)
 
 
 def test_a_rule_for_anything_opens_neither_files_nor_hosts() -> None:

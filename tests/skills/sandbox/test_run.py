@@ -74,6 +74,15 @@ def test_inputs_may_lie_in_folders_and_a_script_finds_its_neighbours(walls: Wall
     assert told(run(Job((*PYTHON, "in/skill/scripts/main.py"), files), walls)) == "found\n"
 
 
+def test_inputs_have_names_as_people_and_programs_give_them(walls: Walls) -> None:
+    names = ["__init__.py", "-x", ".hidden", "two words", "naïve/日本語.txt", "#1 [draft] *?", "$(id)", "ä" * 127]
+    text = (
+        "import os; print(sorted(os.path.join(at, name)[3:] for at, _, names in os.walk('in') for name in names))"
+    )
+    job = Job((*PYTHON, "-c", text), dict.fromkeys(names, b""))
+    assert told(run(job, walls)) == f"{sorted(names)}\n"
+
+
 def test_a_program_of_the_system_runs(walls: Walls) -> None:
     assert told(run(Job(("cat", "in/file"), {"file": b"its text"}), walls)) == "its text"
 
@@ -145,7 +154,13 @@ def test_progress_is_heard_while_it_runs_and_what_is_none_is_passed_over(walls: 
         Job(("cat",), {"/etc/passwd": b""}),
         Job(("cat",), {"a": b"", "a/b": b""}),
         Job(("cat",), {"a\nb": b""}),
-        Job(("cat",), {".hidden": b""}),
+        Job(("cat",), {"": b""}),
+        Job(("cat",), {"a//b": b""}),
+        Job(("cat",), {"a/./b": b""}),
+        Job(("cat",), {"a\\b": b""}),
+        Job(("cat",), {"a\u202eb": b""}),
+        Job(("cat",), {"a\udcffb": b""}),
+        Job(("cat",), {"ä" * 128: b""}),
         Job(("cat",), {}, ("a/b",)),
         Job(("cat",), {}, ("twice", "twice")),
         Job(("cat",), {}, ("..",)),

@@ -80,11 +80,23 @@ def test_a_link_that_appeared_in_between_leads_nowhere(tmp_path: Path) -> None:
 
 
 def test_what_nobody_could_see_in_the_difference_isnt_written(tmp_path: Path) -> None:
-    for text in ("a\u202eb", "a\x1b[8mb", "a\u200bb"):
+    for text in ("a\u202eb", "a\x1b[8mb", "a\u200bb", "run('\ufe00\ufe01')", "a\ufe0f\ufe0e", "\u2764\ufe0f\ufe0e"):
         with pytest.raises(ToolFailed, match="invisible"):
             planned(tmp_path, "write_file", path="a.txt", text=text)
     with pytest.raises(ToolFailed, match="look through"):
         planned(tmp_path, "write_file", path="a.txt", text="\n".join(map(str, range(1000))))
+
+
+def test_what_nobody_would_see_move_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("# a\u202eb\nrun(ab)\n")
+    plan = planned(tmp_path, "write_file", path="a.py", text="# ab\nrun(a\u202eb)\n")
+    assert "+run(a⟨U+202E⟩b)" in plan.details
+
+
+def test_a_sign_that_an_emoji_is_chosen_by_may_be_written(tmp_path: Path) -> None:
+    text = "\u2764\ufe0f and 1\ufe0f\u20e3"
+    planned(tmp_path, "write_file", path="a.txt", text=text).work(RUNNING)
+    assert (tmp_path / "a.txt").read_text() == text
 
 
 def test_two_plans_stand_on_the_same_only_when_the_file_does(tmp_path: Path) -> None:

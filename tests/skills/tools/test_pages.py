@@ -87,6 +87,22 @@ def test_a_page_comes_back_as_the_text_that_a_person_would_see(egress: Egress, s
 
 
 @pytest.mark.usefixtures("local")
+def test_a_malformed_page_is_text_all_the_same(egress: Egress, server: HttpsServer) -> None:
+    server.serve("/page", b"<![foo bar]>One<p>two<a " * 3, headers={"Content-Type": "text/html"})
+    assert fetch(egress, server.url("/page")) == "One\ntwoOne\ntwoOne\ntwo"
+
+
+@pytest.mark.usefixtures("local")
+def test_a_stop_ends_the_reading_of_a_page(egress: Egress, server: HttpsServer) -> None:
+    server.serve("/page", b"<p>" * 500_000, headers={"Content-Type": "text/html"})
+    tool, given = fetch_tool(lambda: nullcontext(egress)), FetchPage(server.url("/page"))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(ToolFailed, match="stopped"):
+        tool.plan(given, tool.about(given)).work(Running(stop))
+
+
+@pytest.mark.usefixtures("local")
 def test_what_passed_the_door_is_in_the_log_with_its_purpose(
     egress: Egress, server: HttpsServer, vault: Vault
 ) -> None:

@@ -50,6 +50,13 @@ def test_a_script_sees_its_skills_files_its_arguments_and_its_input() -> None:
     assert "four" in made.details
 
 
+def test_a_script_runs_beside_files_of_any_name_that_can_be_imported() -> None:
+    beside = {"scripts/__init__.py": b"", "scripts/_more.py": b"WORD = 'found'\n", "references/straße 1.md": b""}
+    made = skill(**beside, **{"scripts/naïve.py": b"import _more\nprint(_more.WORD)\n"})
+    tool = script_tool(Activation([], lambda _name: made, made), best)
+    assert plan(tool, script="scripts/naïve.py").work(RUNNING) == "found"
+
+
 @pytest.mark.parametrize("name", ["SKILL.md", "scripts/none.py", "../x.py", "assets/x", "/etc/passwd", ""])
 def test_only_a_script_of_the_skill_is_run(name: str) -> None:
     with pytest.raises(ToolFailed, match="has no script"):
