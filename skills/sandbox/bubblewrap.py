@@ -21,6 +21,7 @@ from skills.errors import JobRefused, SandboxError
 from skills.sandbox.cgroup import Cgroup
 from skills.sandbox.channel import Channel, in_memory
 from skills.sandbox.job import Job
+from skills.sandbox.lifeline import Lifeline
 from skills.sandbox.program_filter import program_filter
 from skills.sandbox.syscalls import this_machine
 from skills.sandbox.walls import ENVIRONMENT, THREADS, Running, interpreter, is_python, limits_of
@@ -77,6 +78,9 @@ class Bubblewrap:
             failing.callback(os.close, release)
             given(info)
             given(blocked)
+            # What waits goes on when nobody is left to release it, so the lifeline's end has to close last.
+            lifeline = Lifeline(keeps=(release,))
+            failing.callback(lifeline.let_go)
             seccomp = given(in_memory(program_filter(this_machine(), forks=limits.processes > 1)))
             files = {name: given(in_memory(data)) for name, data in job.inputs.items()}
             options = [*_options(job, files, channel), "--seccomp", str(seccomp)]
@@ -88,13 +92,14 @@ class Bubblewrap:
                 stdout=channel.stdout,
                 stderr=channel.stderr,
                 env={},
-                start_new_session=True,
+                process_group=lifeline.group,
                 pass_fds=[*channel.inherited, *files.values(), seccomp, info, blocked, arguments],
             )
-            failing.callback(_end, process)
+            failing.callback(_end, process, lifeline.group)
             passed.close()
             channel.started()
             child = _child_of(told, channel)
+            lifeline.tell(child)
             alive = os.pidfd_open(child)
             failing.callback(os.close, alive)
             # Before it is let go on, so that whatever it starts inherits them.
@@ -117,6 +122,7 @@ class Bubblewrap:
             finally:
                 os.close(alive)
                 group.remove()
+                lifeline.let_go()
 
         return Running(process, gone)
 
@@ -199,8 +205,8 @@ def _kill(process: int) -> None:
         signal.pidfd_send_signal(process, signal.SIGKILL)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", group: int) -> None:
     """End bubblewrap, and the process that it keeps waiting, which would otherwise go on when we close our end."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(group, signal.SIGKILL)
     process.wait()
