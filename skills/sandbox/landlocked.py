@@ -1,7 +1,8 @@
 """The second tier, where bubblewrap is missing or kept from working: one process that Landlock and seccomp confine.
 
 It shares the machine's files and processes and can touch none of them: weaker than namespaces in what it can *see*
-(names, sizes and times of files, the list of processes' numbers), and it can start no other process.
+(of names that it guesses, which exist, and the size, times, owner and mode of such a file; which numbers processes
+have), and it can start no other process.
 """
 
 import contextlib

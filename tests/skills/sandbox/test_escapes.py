@@ -1,5 +1,6 @@
 """Every way out that we know, tried from inside each tier, as root and as an unprivileged person."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -34,6 +35,9 @@ def found(walls: Walls, folder: Path, only: Sequence[str] = ()) -> dict[str, dic
     os.environ["CANARY_IN_THE_ENVIRONMENT"] = "canary"
     canary = folder / "canary.txt"
     canary.write_text("canary outside")
+    with contextlib.suppress(OSError):  # not every file system has them
+        os.setxattr(canary, "user.canary", b"canary outside")
+    (folder / "link").symlink_to(canary)
     left_open = [os.open(canary, os.O_RDONLY), os.open(folder, os.O_RDONLY)]
     for descriptor in left_open:
         os.set_inheritable(descriptor, True)
@@ -63,7 +67,7 @@ def found(walls: Walls, folder: Path, only: Sequence[str] = ()) -> dict[str, dic
         outcome = run(job, walls)
     assert outcome.ok, (outcome, outcome.stderr.decode())
     assert canary.read_text() == "canary outside"
-    assert sorted(path.name for path in folder.iterdir()) == ["canary.txt", "datagrams", "listener"]
+    assert sorted(path.name for path in folder.iterdir()) == ["canary.txt", "datagrams", "link", "listener"]
     return dict(json.loads(outcome.outputs["found.json"]))
 
 

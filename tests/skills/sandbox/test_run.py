@@ -338,9 +338,16 @@ def test_more_than_one_process_needs_bubblewrap() -> None:
 
 
 def test_nothing_is_left_behind(walls: Walls) -> None:
-    before = len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()
+    def held() -> tuple[int, list[Path], int]:
+        return (
+            len(os.listdir("/proc/self/fd")),
+            sorted(Path("/dev/shm").glob("claw-run-*")),
+            threading.active_count(),
+        )
+
+    before = held()
     for _ in range(3):
         run(python("print(1)", "a", "b", words=b"x"), walls)
         with pytest.raises(JobRefused):
             run(Job(()), walls)
-    assert (len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()) == before
+    assert held() == before

@@ -59,6 +59,7 @@ NUMBERS = {
     "setxattr": (188, 5), "fsconfig": (431, 431), "cachestat": (451, 451), "lsm_set_self_attr": (460, 460),
     "chown": (92, 55), "io_setup": (206, 0), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "fchownat": (260, 54), "mlockall": (151, 230), "mbind": (237, 235), "utimensat": (280, 88),
+    "getxattrat": (464, 464), "listxattrat": (465, 465),
     "ioperm": (173, -1), "iopl": (172, -1), "modify_ldt": (154, -1), "uselib": (134, -1), "ustat": (136, -1),
 }  # fmt: skip
 
@@ -220,6 +221,8 @@ for title, arguments in {
     "cookies": ("lookup_dcookie", 0, _ZERO, 1),
     "nfsservctl": ("nfsservctl", 0, None, None),
     "an_attribute_of_a_file": ("setxattr", b"/tmp", b"user.x", b"x", 1, 0),
+    "an_attribute_the_new_way": ("getxattrat", -100, CANARY.encode(), 0, b"user.canary", _ZERO, 16),
+    "attributes_the_new_way": ("listxattrat", -100, CANARY.encode(), 0, _ZERO, 256),
     "cachestat": ("cachestat", 0, _ZERO, _ZERO, 0),
     "lsm": ("lsm_set_self_attr", 100, _ZERO, 0, 0),
     "an_owner": ("chown", b"/tmp", 1, 1),
@@ -447,6 +450,27 @@ def a_folder_outside_is_listed() -> object:
 @probe
 def a_home_is_listed() -> object:
     return os.listdir(OUTSIDE["home"])
+
+
+@probe
+def an_attribute_of_a_file_outside() -> object:
+    return os.getxattr(CANARY, "user.canary")
+
+
+@probe
+def attributes_of_a_file_outside_are_listed() -> object:
+    return f"these: {os.listxattr(CANARY)}"
+
+
+@probe
+def attributes_of_a_file_outside_by_its_descriptor() -> object:
+    descriptor = os.open(CANARY, os.O_PATH)
+    return f"these: {os.listxattr(f'/proc/self/fd/{descriptor}')}"
+
+
+@probe
+def where_a_link_outside_leads() -> object:
+    return os.readlink(OUTSIDE["folder"] + "/link")
 
 
 @probe
