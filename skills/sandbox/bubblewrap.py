@@ -20,6 +20,7 @@ import msgspec
 from skills.errors import JobRefused, SandboxError
 from skills.sandbox.cgroup import Cgroup
 from skills.sandbox.channel import Channel, in_memory
+from skills.sandbox.footprint import has_too_many_files
 from skills.sandbox.job import Job
 from skills.sandbox.lifeline import Lifeline
 from skills.sandbox.program_filter import program_filter
@@ -124,7 +125,10 @@ class Bubblewrap:
                 group.remove()
                 lifeline.let_go()
 
-        return Running(process, gone)
+        def exceeds() -> bool:
+            return bool(limits.scratch) and has_too_many_files(child, _SCRATCH, limits.scratch)
+
+        return Running(process, gone, exceeds)
 
 
 def _options(job: Job, files: dict[str, int], channel: Channel) -> list[str]:

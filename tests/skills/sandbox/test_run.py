@@ -17,6 +17,7 @@ from skills.sandbox.job import PYTHON, Ended, Job, Limits, Outcome, Progress
 from skills.sandbox.landlocked import Landlocked
 from skills.sandbox.run import run
 from skills.sandbox.walls import Running, Walls
+from tests.skills.sandbox.test_escapes import outcome_as_nobody
 
 TIERS: dict[str, type[Walls]] = {"bubblewrap": Bubblewrap, "landlock": Landlocked}
 MIB = 1 << 20
@@ -246,6 +247,26 @@ def test_files_of_its_own_have_an_end(bubblewrap: Walls) -> None:
         "except OSError as error: print(errno.errorcode[error.errno])"
     )
     assert told(run(python(text, limits=Limits(scratch=8 * MIB)), bubblewrap)) == "ENOSPC\n"
+
+
+FILES = """
+import os, time
+for number in range({}): os.close(os.open(f"/tmp/{{number}}", os.O_CREAT | os.O_WRONLY))
+print("made", flush=True)
+time.sleep({})
+"""
+
+
+def test_empty_files_of_its_own_have_an_end_too(bubblewrap: Walls) -> None:
+    limits = Limits(scratch=8 * MIB)
+    assert told(run(python(FILES.format(8_000, 0.2), limits=limits), bubblewrap)) == "made\n"
+    outcome = run(python(FILES.format(9_000, 600), limits=limits), bubblewrap)
+    assert (outcome.ended, outcome.status) == (Ended.KILLED, -signal.SIGKILL)
+
+
+def test_empty_files_have_an_end_also_when_an_unprivileged_person_runs_it(bubblewrap: Walls) -> None:
+    outcome = outcome_as_nobody(bubblewrap.name, FILES.format(66_000, 600))
+    assert (outcome.ended, outcome.status) == (Ended.KILLED, -signal.SIGKILL)
 
 
 def test_without_room_of_its_own_it_writes_nowhere(bubblewrap: Walls) -> None:
