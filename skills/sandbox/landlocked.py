@@ -112,7 +112,7 @@ def _orders(folder: Path, job: Job, channel: Channel) -> bytes:
         if job.argv[: len(PYTHON)] == PYTHON and len(argv) > len(PYTHON) and not argv[len(PYTHON)].startswith("-"):
             script = len(PYTHON)
     environment = {**ENVIRONMENT, "HOME": "/nowhere", "CLAW_PROGRESS": str(channel.progress)}
-    limits = limits_of(job.limits, job.limits.memory)
+    limits = limits_of(job.limits, job.limits.memory, others=_threads())
     orders: dict[str, list[str]] = {
         "argv": argv,
         "script": [str(script)],
@@ -125,6 +125,18 @@ def _orders(folder: Path, job: Job, channel: Channel) -> bytes:
     }
     words = [word for name, given in orders.items() for word in (name, str(len(given)), *given)]
     return b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
+def _threads() -> int:
+    """How many threads run on this machine; 0 where it doesn't say.
+
+    Those of the person's own would be enough, but they can't all be seen: not those in containers, nor whose those
+    are that may not be looked into.
+    """
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _is_memory(folder: Path) -> bool:

@@ -289,6 +289,23 @@ def test_threads_are_no_processes(walls: Walls) -> None:
     assert told(run(python(text), walls)) == "ran\n"
 
 
+def test_threads_may_be_started_however_many_the_person_runs_and_have_an_end(walls: Walls) -> None:
+    text = (
+        "import _thread, time\n"
+        "_thread.stack_size(1 << 16)\n"
+        "started = 0\n"
+        "try:\n"
+        "    for _ in range(100_000):\n"
+        "        _thread.start_new_thread(time.sleep, (600,)); started += 1\n"
+        "except RuntimeError: pass\n"
+        "import os; print(started, flush=True); os._exit(0)"
+    )
+    outcome = outcome_as_nobody(walls.name, text)
+    assert outcome.ok, outcome
+    on_the_machine = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    assert 60 <= int(outcome.stdout) < on_the_machine + 1_000
+
+
 def test_where_that_was_asked_for_it_starts_some_and_no_more(bubblewrap: Walls) -> None:
     text = (
         "import os, time\n"
