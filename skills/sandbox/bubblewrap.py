@@ -30,7 +30,13 @@ from skills.sandbox.walls import ENVIRONMENT, THREADS, Running, interpreter, is_
 __all__ = ["Bubblewrap"]
 
 _SYSTEM = ("lib", "lib32", "lib64", "libx32", "bin", "sbin")
-_MASKED = ("/proc/keys", "/proc/key-users", "/proc/kcore", "/proc/kmsg", "/proc/sched_debug", "/proc/timer_list")
+_PROC = Path("/proc")
+_MASKED = """
+    keys key-users kcore kmsg sched_debug timer_list
+    slabinfo vmallocinfo pagetypeinfo kpagecount kpageflags kpagecgroup
+"""
+_TERMINALS = "/dev/pts/ptmx"
+"""What makes pseudo-terminals, of which the whole machine has a number."""
 _PYTHON = Path("/py")
 _USR = Path("/usr")
 _SCRATCH = "/tmp"  # noqa: S108 - the job's own
@@ -147,9 +153,9 @@ def _options(job: Job, files: dict[str, int], channel: Channel) -> list[str]:
     if not _in_usr():
         options += ["--ro-bind", sys.base_prefix, str(_PYTHON)]
     options += ["--proc", "/proc", "--dev", "/dev"]
-    for name in _MASKED:
-        if Path(name).exists():
-            options += ["--ro-bind", "/dev/null", name]
+    masked = [str(path) for path in map(_PROC.joinpath, _MASKED.split()) if os.access(path, os.R_OK)]
+    for name in (*masked, _TERMINALS):
+        options += ["--ro-bind", "/dev/null", name]
     # Whoever root runs is the owner of the kernel's settings, with or without capabilities.
     options += ["--remount-ro", "/proc", "--remount-ro", "/dev"]
     if job.limits.scratch:

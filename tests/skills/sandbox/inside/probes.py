@@ -263,6 +263,16 @@ def a_pseudo_terminal() -> object:
 
 
 @probe
+def what_makes_pseudo_terminals() -> object:
+    return f"at {os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY)}"
+
+
+@probe
+def what_makes_pseudo_terminals_by_its_other_name() -> object:
+    return f"at {os.open('/dev/pts/ptmx', os.O_RDWR | os.O_NOCTTY)}"
+
+
+@probe
 def signals_by_a_pipes_owner() -> object:
     import fcntl
 
@@ -327,6 +337,12 @@ for title, path in {
     "symbols_of_the_kernel": "/proc/kcore",
     "disks": "/dev/vda",
     "key_holders": "/proc/keys",
+    "what_the_kernel_allocates": "/proc/slabinfo",
+    "where_the_kernel_allocates": "/proc/vmallocinfo",
+    "how_memory_is_broken_up": "/proc/pagetypeinfo",
+    "how_pages_of_memory_are_used": "/proc/kpageflags",
+    "how_often_pages_of_memory_are_used": "/proc/kpagecount",
+    "who_pays_for_pages_of_memory": "/proc/kpagecgroup",
     "system_settings": "/sys/kernel/uevent_seqnum",
 }.items():
     read_probe(title, path)
