@@ -26,6 +26,7 @@ def main() -> None:
     from skills.sandbox.syscalls import this_machine
 
     machine = this_machine()
+    os.setsid()  # away from the terminal that we may have been started at
     os.chdir(folder)
     limits = map(int, orders["limits"])
     for what, soft, hard in zip(limits, limits, limits, strict=True):

@@ -11,7 +11,18 @@ import struct
 
 from skills.sandbox.syscalls import Machine, Unsupported
 
-__all__ = ["ALLOW", "NOT_THERE", "Instruction", "assemble", "if_bits", "if_exactly", "if_one_of", "install"]
+__all__ = [
+    "ALLOW",
+    "NOT_THERE",
+    "NO_ATTRIBUTES",
+    "NO_LINK",
+    "Instruction",
+    "assemble",
+    "if_bits",
+    "if_exactly",
+    "if_one_of",
+    "install",
+]
 
 Instruction = tuple[int, int, int, int]
 
@@ -30,6 +41,10 @@ ALLOW: list[Instruction] = [(_RETURN, 0, 0, _RET_ALLOW)]
 """Let a call through."""
 NOT_THERE: list[Instruction] = [(_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS)]
 """Answer as a kernel that doesn't know the call: libc then uses the one before it."""
+NO_ATTRIBUTES: list[Instruction] = [(_RETURN, 0, 0, _RET_ERRNO | errno.EOPNOTSUPP)]
+"""Answer as a file system that has no extended attributes."""
+NO_LINK: list[Instruction] = [(_RETURN, 0, 0, _RET_ERRNO | errno.EINVAL)]
+"""Answer as of a file that is no symbolic link: whoever resolves a path then takes it as it is."""
 
 
 class _Program(ctypes.Structure):

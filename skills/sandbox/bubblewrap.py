@@ -20,7 +20,9 @@ import msgspec
 from skills.errors import JobRefused, SandboxError
 from skills.sandbox.cgroup import Cgroup
 from skills.sandbox.channel import Channel, in_memory
+from skills.sandbox.footprint import has_too_many_files
 from skills.sandbox.job import Job
+from skills.sandbox.lifeline import Lifeline
 from skills.sandbox.program_filter import program_filter
 from skills.sandbox.syscalls import this_machine
 from skills.sandbox.walls import ENVIRONMENT, THREADS, Running, interpreter, is_python, limits_of
@@ -28,7 +30,13 @@ from skills.sandbox.walls import ENVIRONMENT, THREADS, Running, interpreter, is_
 __all__ = ["Bubblewrap"]
 
 _SYSTEM = ("lib", "lib32", "lib64", "libx32", "bin", "sbin")
-_MASKED = ("/proc/keys", "/proc/key-users", "/proc/kcore", "/proc/kmsg", "/proc/sched_debug", "/proc/timer_list")
+_PROC = Path("/proc")
+_MASKED = """
+    keys key-users kcore kmsg sched_debug timer_list
+    slabinfo vmallocinfo pagetypeinfo kpagecount kpageflags kpagecgroup
+"""
+_TERMINALS = "/dev/pts/ptmx"
+"""What makes pseudo-terminals, of which the whole machine has a number."""
 _PYTHON = Path("/py")
 _USR = Path("/usr")
 _SCRATCH = "/tmp"  # noqa: S108 - the job's own
@@ -77,6 +85,9 @@ class Bubblewrap:
             failing.callback(os.close, release)
             given(info)
             given(blocked)
+            # What waits goes on when nobody is left to release it, so the lifeline's end has to close last.
+            lifeline = Lifeline(keeps=(release,))
+            failing.callback(lifeline.let_go)
             seccomp = given(in_memory(program_filter(this_machine(), forks=limits.processes > 1)))
             files = {name: given(in_memory(data)) for name, data in job.inputs.items()}
             options = [*_options(job, files, channel), "--seccomp", str(seccomp)]
@@ -88,13 +99,14 @@ class Bubblewrap:
                 stdout=channel.stdout,
                 stderr=channel.stderr,
                 env={},
-                start_new_session=True,
+                process_group=lifeline.group,
                 pass_fds=[*channel.inherited, *files.values(), seccomp, info, blocked, arguments],
             )
-            failing.callback(_end, process)
+            failing.callback(_end, process, lifeline.group)
             passed.close()
             channel.started()
             child = _child_of(told, channel)
+            lifeline.tell(child)
             alive = os.pidfd_open(child)
             failing.callback(os.close, alive)
             # Before it is let go on, so that whatever it starts inherits them.
@@ -117,8 +129,12 @@ class Bubblewrap:
             finally:
                 os.close(alive)
                 group.remove()
+                lifeline.let_go()
 
-        return Running(process, gone)
+        def exceeds() -> bool:
+            return bool(limits.scratch) and has_too_many_files(child, _SCRATCH, limits.scratch)
+
+        return Running(process, gone, exceeds)
 
 
 def _options(job: Job, files: dict[str, int], channel: Channel) -> list[str]:
@@ -137,9 +153,9 @@ def _options(job: Job, files: dict[str, int], channel: Channel) -> list[str]:
     if not _in_usr():
         options += ["--ro-bind", sys.base_prefix, str(_PYTHON)]
     options += ["--proc", "/proc", "--dev", "/dev"]
-    for name in _MASKED:
-        if Path(name).exists():
-            options += ["--ro-bind", "/dev/null", name]
+    masked = [str(path) for path in map(_PROC.joinpath, _MASKED.split()) if os.access(path, os.R_OK)]
+    for name in (*masked, _TERMINALS):
+        options += ["--ro-bind", "/dev/null", name]
     # Whoever root runs is the owner of the kernel's settings, with or without capabilities.
     options += ["--remount-ro", "/proc", "--remount-ro", "/dev"]
     if job.limits.scratch:
@@ -199,8 +215,8 @@ def _kill(process: int) -> None:
         signal.pidfd_send_signal(process, signal.SIGKILL)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", group: int) -> None:
     """End bubblewrap, and the process that it keeps waiting, which would otherwise go on when we close our end."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(group, signal.SIGKILL)
     process.wait()

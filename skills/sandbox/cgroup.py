@@ -6,9 +6,11 @@ has the limits of setrlimit(2) alone.
 
 import contextlib
 import os
-import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from skills.sandbox.leftovers import claim, sweep
 
 __all__ = ["Cgroup"]
 
@@ -28,8 +30,11 @@ class Cgroup:
         caps_tasks: Whether it limits processes and threads.
     """
 
-    def __init__(self, folders: list[Path], *, caps_memory: bool, caps_tasks: bool) -> None:
+    def __init__(
+        self, folders: list[Path], locks: Sequence[int] = (), *, caps_memory: bool, caps_tasks: bool
+    ) -> None:
         self._folders = folders
+        self._locks = locks
         self.caps_memory = caps_memory
         self.caps_tasks = caps_tasks
 
@@ -41,20 +46,20 @@ class Cgroup:
             memory: Bytes that it may take.
             tasks: Processes and threads that it may have.
         """
-        folders, caps = [], {"memory": False, "tasks": False}
-        name = f"claw-{secrets.token_hex(6)}"
+        folders, locks, caps = [], [], {"memory": False, "tasks": False}
         for parent in _parents():
-            folder = parent / name
+            sweep(parent, os.rmdir)
             try:
-                folder.mkdir()
+                folder, lock = claim(parent)
             except OSError:
                 continue
             folders.append(folder)
+            locks.append(lock)
             caps["memory"] |= _write(folder, _MEMORY_FILES, memory)
             for swap in _SWAP_FILES:
                 _write(folder, (swap,), 0 if swap.endswith("max") else memory)
             caps["tasks"] |= _write(folder, _TASKS_FILES, tasks)
-        return cls(folders, caps_memory=caps["memory"], caps_tasks=caps["tasks"])
+        return cls(folders, locks, caps_memory=caps["memory"], caps_tasks=caps["tasks"])
 
     def add(self, pid: int) -> None:
         """Put a process into it, and all that it starts from now on; where the system refuses, it caps nothing."""
@@ -73,6 +78,8 @@ class Cgroup:
                     folder.rmdir()
                     break
                 time.sleep(0.001)
+        for lock in self._locks:
+            os.close(lock)
 
 
 def _parents() -> list[Path]:

@@ -28,7 +28,8 @@ class Limits(msgspec.Struct, frozen=True):
         memory: Bytes of memory, of all its processes together.
         processes: How many at once. Threads aren't counted.
         file_bytes: Bytes of each file that it writes, its outputs among them.
-        scratch: Bytes of all files in its own /tmp, which is memory; 0: it has none.
+        scratch: Bytes of all files in its own /tmp, which is memory, and of the files as such, 1 KiB each; 0: it
+            has none.
         stream: Bytes of what it says on stdout, and on stderr.
     """
 

@@ -1,7 +1,8 @@
 """Landlock: a process gives up all files but those beneath some paths (Documentation/userspace-api/landlock.rst).
 
 It guards opening, making, removing and renaming. It doesn't guard a file's mode, owner or times, nor looking at its
-size; and sockets only in part. The filter beside it (`skills.sandbox.program_filter`) closes what it leaves open.
+size, its attributes or where a link leads; and sockets only in part. The filter beside it
+(`skills.sandbox.program_filter`) closes what it leaves open.
 """
 
 import ctypes

@@ -1,12 +1,12 @@
 """The second tier, where bubblewrap is missing or kept from working: one process that Landlock and seccomp confine.
 
 It shares the machine's files and processes and can touch none of them: weaker than namespaces in what it can *see*
-(names, sizes and times of files, the list of processes' numbers), and it can start no other process.
+(of names that it guesses, which exist, and the size, times, owner and mode of such a file; which numbers processes
+have), and it can start no other process.
 """
 
 import contextlib
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -16,6 +16,8 @@ from skills.errors import JobRefused, SandboxError
 from skills.sandbox import landlock
 from skills.sandbox.channel import Channel, in_memory
 from skills.sandbox.job import PYTHON, Job
+from skills.sandbox.leftovers import claim, sweep
+from skills.sandbox.lifeline import Lifeline
 from skills.sandbox.syscalls import Unsupported, this_machine
 from skills.sandbox.walls import ENVIRONMENT, Running, interpreter, is_python, limits_of
 
@@ -23,7 +25,6 @@ __all__ = ["Landlocked"]
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder with a random name that is ours alone
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc/ld.so.cache", "/dev/urandom")
-_STAGE = "claw-"
 _PACKAGE = Path(__file__).parents[2]
 
 
@@ -49,10 +50,14 @@ class Landlocked:
                 "This needs more than one process, which the sandbox without bubblewrap can't run.",
                 hint="Install it: apt install bubblewrap",
             )
-        folder = _MEMORY / f"{_STAGE}{secrets.token_hex(6)}"
+        sweep(_MEMORY, _remove)
         with contextlib.ExitStack() as failing:
-            failing.callback(shutil.rmtree, folder, ignore_errors=True)
             try:
+                folder, lock = claim(_MEMORY)
+                failing.callback(os.close, lock)
+                failing.callback(_remove, folder)
+                lifeline = Lifeline(folder)
+                failing.callback(lifeline.let_go)
                 _lay_out(folder, job, channel)
             except OSError as error:
                 raise SandboxError(f"{_MEMORY} has no room for what goes in: {error.strerror}.") from error
@@ -65,17 +70,25 @@ class Landlocked:
                 stdout=channel.stdout,
                 stderr=channel.stderr,
                 env={},
-                start_new_session=True,
+                process_group=lifeline.group,
                 pass_fds=[*channel.inherited, orders],
             )
+            failing.callback(process.wait)
+            failing.callback(process.kill)
+            lifeline.tell(process.pid)
             failing.pop_all()
             os.close(orders)
-        return Running(process, lambda: shutil.rmtree(folder, ignore_errors=True))
+
+        def gone() -> None:
+            _remove(folder)
+            os.close(lock)
+            lifeline.let_go()
+
+        return Running(process, gone)
 
 
 def _lay_out(folder: Path, job: Job, channel: Channel) -> None:
     """Lay out `in/` and `out/` in memory."""
-    folder.mkdir(mode=0o700)
     for name in ("in", "out"):
         (folder / name).mkdir()
     for name, data in job.inputs.items():
@@ -84,6 +97,10 @@ def _lay_out(folder: Path, job: Job, channel: Channel) -> None:
         path.write_bytes(data)
     for name, descriptor in channel.outputs.items():
         (folder / "out" / name).symlink_to(f"/proc/self/fd/{descriptor}")
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _orders(folder: Path, job: Job, channel: Channel) -> bytes:
@@ -95,7 +112,7 @@ def _orders(folder: Path, job: Job, channel: Channel) -> bytes:
         if job.argv[: len(PYTHON)] == PYTHON and len(argv) > len(PYTHON) and not argv[len(PYTHON)].startswith("-"):
             script = len(PYTHON)
     environment = {**ENVIRONMENT, "HOME": "/nowhere", "CLAW_PROGRESS": str(channel.progress)}
-    limits = limits_of(job.limits, job.limits.memory)
+    limits = limits_of(job.limits, job.limits.memory, others=_threads())
     orders: dict[str, list[str]] = {
         "argv": argv,
         "script": [str(script)],
@@ -108,6 +125,18 @@ def _orders(folder: Path, job: Job, channel: Channel) -> bytes:
     }
     words = [word for name, given in orders.items() for word in (name, str(len(given)), *given)]
     return b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
+def _threads() -> int:
+    """How many threads run on this machine; 0 where it doesn't say.
+
+    Those of the person's own would be enough, but they can't all be seen: not those in containers, nor whose those
+    are that may not be looked into.
+    """
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _is_memory(folder: Path) -> bool:

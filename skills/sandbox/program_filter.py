@@ -27,10 +27,11 @@ _COMPUTING = """
 _FILES = """
     open openat stat lstat newfstatat statx access faccessat faccessat2 getcwd chdir fchdir getdents64
     statfs fstatfs flock fsync fdatasync ftruncate sendfile copy_file_range fallocate fadvise64 readahead
-    readlink readlinkat rename renameat renameat2 mkdir mkdirat rmdir unlink unlinkat link linkat symlink symlinkat
-    getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
+    rename renameat renameat2 mkdir mkdirat rmdir unlink unlinkat link linkat symlink symlinkat
 """
-_UNGUARDED_FILES = "truncate chmod fchmod fchmodat utimensat utime utimes futimesat sched_setaffinity"
+_LINKS = "readlink readlinkat"
+_ATTRIBUTES = "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr"
+_UNGUARDED = "truncate chmod fchmod fchmodat utimensat utime utimes futimesat sched_setaffinity"
 """What Landlock doesn't guard, or not on every kernel: for programs whose files and processes are their own."""
 
 _CLONE_THREAD = 0x00010000
@@ -51,13 +52,16 @@ def program_filter(machine: Machine, *, forks: bool, alone_as: int | None = None
         machine: The processor it is for.
         forks: Whether it may start other processes; threads it always may.
         alone_as: Its process id, where it shares processes and files with everybody: it may then signal itself
-            alone, and change no file's mode, times or length by name. `None`: it has namespaces of its own.
+            alone, change no file's mode, times or length by name, and read no attributes and no links, which
+            tell of files that it can't open. `None`: it has namespaces of its own.
     """
     calls = dict.fromkeys((_COMPUTING + _FILES).split(), bpf.ALLOW)
     signals = bpf.ALLOW
     if alone_as is None:
-        calls |= dict.fromkeys(_UNGUARDED_FILES.split(), bpf.ALLOW)
+        calls |= dict.fromkeys(f"{_UNGUARDED} {_LINKS} {_ATTRIBUTES}".split(), bpf.ALLOW)
     else:
+        calls |= dict.fromkeys(_LINKS.split(), bpf.NO_LINK)
+        calls |= dict.fromkeys(_ATTRIBUTES.split(), bpf.NO_ATTRIBUTES)
         signals = bpf.if_one_of(0, (alone_as,))
     if forks:
         calls |= {"fork": bpf.ALLOW, "vfork": bpf.ALLOW, "clone": bpf.if_bits(0, _CLONE_NAMESPACES, 0)}

@@ -61,20 +61,22 @@ def is_python(job: Job) -> bool:
     return job.argv[0] == PYTHON[0]
 
 
-def limits_of(limits: Limits, memory: int, file_bytes: int = 0) -> dict[int, tuple[int, int]]:
+def limits_of(limits: Limits, memory: int, file_bytes: int = 0, *, others: int = 0) -> dict[int, tuple[int, int]]:
     """What setrlimit(2) is told, soft and hard.
 
     Args:
         limits: Of the job.
         memory: Bytes of address space, of each process.
         file_bytes: Bytes of a file that have to be possible in any case.
+        others: How many threads the system counts along with the job's, for they are the same person's.
     """
+    threads = others + limits.processes + THREADS
     file_bytes = max(file_bytes, limits.file_bytes)
     return {
         resource.RLIMIT_AS: (memory, memory),
         resource.RLIMIT_CPU: (limits.cpu_s, limits.cpu_s + 1),
         resource.RLIMIT_FSIZE: (file_bytes, file_bytes),
-        resource.RLIMIT_NPROC: (limits.processes + THREADS, limits.processes + THREADS),
+        resource.RLIMIT_NPROC: (threads, threads),
         resource.RLIMIT_NOFILE: (_DESCRIPTORS, _DESCRIPTORS),
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_MEMLOCK: (1 << 16, 1 << 16),

@@ -1,5 +1,6 @@
 """Every way out that we know, tried from inside each tier, as root and as an unprivileged person."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from skills.sandbox.bubblewrap import Bubblewrap
-from skills.sandbox.job import PYTHON, Job
+from skills.sandbox.job import PYTHON, Job, Outcome
 from skills.sandbox.landlocked import Landlocked
 from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
@@ -34,6 +36,9 @@ def found(walls: Walls, folder: Path, only: Sequence[str] = ()) -> dict[str, dic
     os.environ["CANARY_IN_THE_ENVIRONMENT"] = "canary"
     canary = folder / "canary.txt"
     canary.write_text("canary outside")
+    with contextlib.suppress(OSError):  # not every file system has them
+        os.setxattr(canary, "user.canary", b"canary outside")
+    (folder / "link").symlink_to(canary)
     left_open = [os.open(canary, os.O_RDONLY), os.open(folder, os.O_RDONLY)]
     for descriptor in left_open:
         os.set_inheritable(descriptor, True)
@@ -63,7 +68,7 @@ def found(walls: Walls, folder: Path, only: Sequence[str] = ()) -> dict[str, dic
         outcome = run(job, walls)
     assert outcome.ok, (outcome, outcome.stderr.decode())
     assert canary.read_text() == "canary outside"
-    assert sorted(path.name for path in folder.iterdir()) == ["canary.txt", "datagrams", "listener"]
+    assert sorted(path.name for path in folder.iterdir()) == ["canary.txt", "datagrams", "link", "listener"]
     return dict(json.loads(outcome.outputs["found.json"]))
 
 
@@ -109,6 +114,35 @@ def as_nobody(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def say_outcome(tier: str, program: str, _folder: str) -> None:
+    """Run a program behind one tier, beside many others of the same person, and say what came of it, as JSON."""
+    others = [subprocess.Popen(["sleep", "600"]) for _ in range(100)]
+    try:
+        job = Job((*PYTHON, "in/program.py"), {"program.py": program.encode()})
+        print(msgspec.json.encode(run(job, TIERS[tier]())).decode())
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def outcome_as_nobody(tier: str, program: str) -> Outcome:
+    """What comes of a program behind one tier when a person without rights runs it."""
+    skip_unless_somebody_else_can_be()
+    ended = as_nobody("say_outcome", tier, program)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return msgspec.json.decode(ended.stdout, type=Outcome)
+
+
+def skip_unless_somebody_else_can_be() -> None:
+    if os.geteuid():
+        pytest.skip("this isn't root: the other tests are run by an ordinary person")
+    if not shutil.which("setpriv"):
+        pytest.skip("setpriv(1) isn't installed: nobody else to run as")
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/srv"], capture_output=True).returncode:
+        pytest.skip("this system lets us mount nothing: nobody else could read our own Python")
+
+
 @pytest.fixture(params=TIERS)
 def tier(request: pytest.FixtureRequest) -> str:
     if why_not := TIERS[request.param]().why_not():
@@ -123,12 +157,7 @@ def test_nothing_gets_out(tier: str, tmp_path: Path) -> None:
 
 
 def test_nothing_gets_out_when_an_unprivileged_person_runs_it(tier: str) -> None:
-    if os.geteuid():
-        pytest.skip("this isn't root: the test above was it")
-    if not shutil.which("setpriv"):
-        pytest.skip("setpriv(1) isn't installed: nobody else to run as")
-    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/srv"], capture_output=True).returncode:
-        pytest.skip("this system lets us mount nothing: nobody else could read our own Python")
+    skip_unless_somebody_else_can_be()
     ended = as_nobody("try_everything", tier)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     tried = json.loads(ended.stdout)

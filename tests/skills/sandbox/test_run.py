@@ -17,6 +17,7 @@ from skills.sandbox.job import PYTHON, Ended, Job, Limits, Outcome, Progress
 from skills.sandbox.landlocked import Landlocked
 from skills.sandbox.run import run
 from skills.sandbox.walls import Running, Walls
+from tests.skills.sandbox.test_escapes import outcome_as_nobody
 
 TIERS: dict[str, type[Walls]] = {"bubblewrap": Bubblewrap, "landlock": Landlocked}
 MIB = 1 << 20
@@ -263,6 +264,26 @@ def test_files_of_its_own_have_an_end(bubblewrap: Walls) -> None:
     assert told(run(python(text, limits=Limits(scratch=8 * MIB)), bubblewrap)) == "ENOSPC\n"
 
 
+FILES = """
+import os, time
+for number in range({}): os.close(os.open(f"/tmp/{{number}}", os.O_CREAT | os.O_WRONLY))
+print("made", flush=True)
+time.sleep({})
+"""
+
+
+def test_empty_files_of_its_own_have_an_end_too(bubblewrap: Walls) -> None:
+    limits = Limits(scratch=8 * MIB)
+    assert told(run(python(FILES.format(8_000, 0.2), limits=limits), bubblewrap)) == "made\n"
+    outcome = run(python(FILES.format(9_000, 600), limits=limits), bubblewrap)
+    assert (outcome.ended, outcome.status) == (Ended.KILLED, -signal.SIGKILL)
+
+
+def test_empty_files_have_an_end_also_when_an_unprivileged_person_runs_it(bubblewrap: Walls) -> None:
+    outcome = outcome_as_nobody(bubblewrap.name, FILES.format(66_000, 600))
+    assert (outcome.ended, outcome.status) == (Ended.KILLED, -signal.SIGKILL)
+
+
 def test_without_room_of_its_own_it_writes_nowhere(bubblewrap: Walls) -> None:
     text = (
         "import os\n"
@@ -281,6 +302,23 @@ def test_it_starts_no_other_process_unless_that_was_asked_for(walls: Walls) -> N
 def test_threads_are_no_processes(walls: Walls) -> None:
     text = "import threading\nt = threading.Thread(target=lambda: print('ran')); t.start(); t.join()"
     assert told(run(python(text), walls)) == "ran\n"
+
+
+def test_threads_may_be_started_however_many_the_person_runs_and_have_an_end(walls: Walls) -> None:
+    text = (
+        "import _thread, time\n"
+        "_thread.stack_size(1 << 16)\n"
+        "started = 0\n"
+        "try:\n"
+        "    for _ in range(100_000):\n"
+        "        _thread.start_new_thread(time.sleep, (600,)); started += 1\n"
+        "except RuntimeError: pass\n"
+        "import os; print(started, flush=True); os._exit(0)"
+    )
+    outcome = outcome_as_nobody(walls.name, text)
+    assert outcome.ok, outcome
+    on_the_machine = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    assert 60 <= int(outcome.stdout) < on_the_machine + 1_000
 
 
 def test_where_that_was_asked_for_it_starts_some_and_no_more(bubblewrap: Walls) -> None:
@@ -353,9 +391,16 @@ def test_more_than_one_process_needs_bubblewrap() -> None:
 
 
 def test_nothing_is_left_behind(walls: Walls) -> None:
-    before = len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()
+    def held() -> tuple[int, list[Path], int]:
+        return (
+            len(os.listdir("/proc/self/fd")),
+            sorted(Path("/dev/shm").glob("claw-run-*")),
+            threading.active_count(),
+        )
+
+    before = held()
     for _ in range(3):
         run(python("print(1)", "a", "b", words=b"x"), walls)
         with pytest.raises(JobRefused):
             run(Job(()), walls)
-    assert (len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm")), threading.active_count()) == before
+    assert held() == before

@@ -59,6 +59,7 @@ NUMBERS = {
     "setxattr": (188, 5), "fsconfig": (431, 431), "cachestat": (451, 451), "lsm_set_self_attr": (460, 460),
     "chown": (92, 55), "io_setup": (206, 0), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "fchownat": (260, 54), "mlockall": (151, 230), "mbind": (237, 235), "utimensat": (280, 88),
+    "getxattrat": (464, 464), "listxattrat": (465, 465),
     "ioperm": (173, -1), "iopl": (172, -1), "modify_ldt": (154, -1), "uselib": (134, -1), "ustat": (136, -1),
 }  # fmt: skip
 
@@ -220,6 +221,8 @@ for title, arguments in {
     "cookies": ("lookup_dcookie", 0, _ZERO, 1),
     "nfsservctl": ("nfsservctl", 0, None, None),
     "an_attribute_of_a_file": ("setxattr", b"/tmp", b"user.x", b"x", 1, 0),
+    "an_attribute_the_new_way": ("getxattrat", -100, CANARY.encode(), 0, b"user.canary", _ZERO, 16),
+    "attributes_the_new_way": ("listxattrat", -100, CANARY.encode(), 0, _ZERO, 256),
     "cachestat": ("cachestat", 0, _ZERO, _ZERO, 0),
     "lsm": ("lsm_set_self_attr", 100, _ZERO, 0, 0),
     "an_owner": ("chown", b"/tmp", 1, 1),
@@ -257,6 +260,16 @@ def keystrokes_for_the_terminal() -> object:
 def a_pseudo_terminal() -> object:
     master, _ = os.openpty()
     return f"a terminal at {os.ttyname(master)}" if os.isatty(master) else None
+
+
+@probe
+def what_makes_pseudo_terminals() -> object:
+    return f"at {os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY)}"
+
+
+@probe
+def what_makes_pseudo_terminals_by_its_other_name() -> object:
+    return f"at {os.open('/dev/pts/ptmx', os.O_RDWR | os.O_NOCTTY)}"
 
 
 @probe
@@ -324,6 +337,12 @@ for title, path in {
     "symbols_of_the_kernel": "/proc/kcore",
     "disks": "/dev/vda",
     "key_holders": "/proc/keys",
+    "what_the_kernel_allocates": "/proc/slabinfo",
+    "where_the_kernel_allocates": "/proc/vmallocinfo",
+    "how_memory_is_broken_up": "/proc/pagetypeinfo",
+    "how_pages_of_memory_are_used": "/proc/kpageflags",
+    "how_often_pages_of_memory_are_used": "/proc/kpagecount",
+    "who_pays_for_pages_of_memory": "/proc/kpagecgroup",
     "system_settings": "/sys/kernel/uevent_seqnum",
 }.items():
     read_probe(title, path)
@@ -447,6 +466,27 @@ def a_folder_outside_is_listed() -> object:
 @probe
 def a_home_is_listed() -> object:
     return os.listdir(OUTSIDE["home"])
+
+
+@probe
+def an_attribute_of_a_file_outside() -> object:
+    return os.getxattr(CANARY, "user.canary")
+
+
+@probe
+def attributes_of_a_file_outside_are_listed() -> object:
+    return f"these: {os.listxattr(CANARY)}"
+
+
+@probe
+def attributes_of_a_file_outside_by_its_descriptor() -> object:
+    descriptor = os.open(CANARY, os.O_PATH)
+    return f"these: {os.listxattr(f'/proc/self/fd/{descriptor}')}"
+
+
+@probe
+def where_a_link_outside_leads() -> object:
+    return os.readlink(OUTSIDE["folder"] + "/link")
 
 
 @probe
