@@ -1,12 +1,16 @@
 """Many numbers that nobody can foretell: AES-256 in counter mode, under a key that is used for nothing else."""
 
+from collections.abc import Callable
+
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-__all__ = ["Stream"]
+__all__ = ["KEY_BYTES", "Random", "Stream"]
 
 KEY_BYTES = 32
+Random = Callable[[int], bytes]
+"""Gives so many bytes that nobody can foretell, such as `os.urandom`."""
 
 
 class Stream:

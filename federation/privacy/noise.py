@@ -16,8 +16,7 @@ from federation.privacy.plan import PrivacyPlan
 from federation.privacy.rotation import rotate, rotate_back
 from federation.privacy.skellam import draw
 from federation.ring import Ring, Vector
-from federation.secagg.shamir import Random
-from federation.stream import KEY_BYTES, Stream
+from federation.stream import KEY_BYTES, Random, Stream
 
 __all__ = ["NoisedDelta", "add_noise", "mean_of"]
 

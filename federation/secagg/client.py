@@ -42,7 +42,7 @@ from federation.secagg.graph import Place
 from federation.secagg.keys import agree, commitment, mask_key, open_sealed, pair_mask_key, public_half, seal
 from federation.secagg.masks import apply_masks
 from federation.secagg.plan import Round, SecAggPlan
-from federation.secagg.shamir import SECRET_BYTES, Random, split
+from federation.secagg.shamir import SECRET_BYTES, split
 from federation.secagg.wire import (
     SHARE_BYTES,
     Advertise,
@@ -57,6 +57,7 @@ from federation.secagg.wire import (
     Survivors,
     Unmask,
 )
+from federation.stream import Random
 
 __all__ = ["SEED", "SURVIVORS", "Agreed", "Client", "MaskedUpdate"]
 

@@ -27,7 +27,7 @@ from federation.secagg.cohort import View, check_advert, commitment_to_nonce, li
 from federation.secagg.keys import agree, commitment, mask_key, pair_mask_key, public_half
 from federation.secagg.masks import apply_masks
 from federation.secagg.plan import Round, SecAggPlan
-from federation.secagg.shamir import Random, combine
+from federation.secagg.shamir import combine
 from federation.secagg.wire import (
     SEALED_BYTES,
     SHARE_BYTES,
@@ -43,6 +43,7 @@ from federation.secagg.wire import (
     Survivors,
     Unmask,
 )
+from federation.stream import Random
 
 __all__ = ["Server"]
 

@@ -6,22 +6,20 @@ answers alone: they are kept.
 """
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import Malformed
+from federation.stream import Random
 
-__all__ = ["LIMBS", "PRIME", "SECRET_BYTES", "Elements", "Random", "combine", "split"]
+__all__ = ["LIMBS", "PRIME", "SECRET_BYTES", "Elements", "combine", "split"]
 
 PRIME = 2**31 - 1
 SECRET_BYTES = 32
 LIMBS = 9
 """Elements that a secret of 32 bytes takes."""
 
-Random = Callable[[int], bytes]
-"""Gives so many bytes that nobody can foretell, such as `os.urandom`."""
 Elements = NDArray[np.uint32]
 """Elements of the field, each below the prime."""
 

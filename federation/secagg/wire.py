@@ -10,7 +10,7 @@ import msgspec
 
 from federation.digests import digest
 from federation.messages import Digest, Key, Message, Signature, encode
-from federation.secagg.plan import MAX_COHORT, MAX_DIMENSION
+from federation.secagg.plan import MAX_COHORT, MAX_DIMENSION, SecAggPlan
 from federation.secagg.shamir import LIMBS
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Share",
     "Survivors",
     "Unmask",
+    "most_bytes",
 ]
 
 SHARE_BYTES = 4 * LIMBS
@@ -34,6 +35,10 @@ SHARE_BYTES = 4 * LIMBS
 SEALED_BYTES = 2 * SHARE_BYTES + 16
 """A share of each of a device's two secrets, and the tag of the seal."""
 
+_HEAD = 64
+"""What a message takes beside its long fields, at most."""
+_ADVERT = 320
+_IDENTITY = 34
 _Neighbours = msgspec.Meta(max_length=MAX_COHORT)
 Sealed = Annotated[bytes, msgspec.Meta(max_length=SEALED_BYTES)]
 Opened = Annotated[bytes, msgspec.Meta(max_length=SHARE_BYTES)]
@@ -141,3 +146,27 @@ class Unmask(Message, frozen=True, array_like=True, tag="unmask"):
 
     device: Key
     shares: Annotated[tuple[Opened, ...], _Neighbours]
+
+
+def most_bytes(kind: type[Message], plan: SecAggPlan) -> int:
+    """How long a message of a kind can be in a round by a plan: what is longer isn't even decoded.
+
+    Args:
+        kind: One of this module's.
+        plan: The plan.
+    """
+    bitmap = plan.max_cohort // 8 + 4
+    beside = {
+        Advertise: _ADVERT,
+        Roster: plan.max_cohort * _ADVERT,
+        Reveal: 2 * _IDENTITY,
+        Graph: _IDENTITY * (1 + plan.max_cohort),
+        Share: 2 * _IDENTITY + plan.neighbours * (SEALED_BYTES + 2),
+        Deliver: plan.neighbours * (SEALED_BYTES + 2),
+        Masked: _IDENTITY + 5 + plan.ring.size(plan.dimension),
+        Survivors: 2 * bitmap,
+        Consistency: _IDENTITY + 66,
+        Consistent: plan.neighbours * 66,
+        Unmask: _IDENTITY + plan.neighbours * (SHARE_BYTES + 2),
+    }
+    return _HEAD + beside[kind]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from federation.digests import digest
 from federation.enrolment import Registrar, certify
 from federation.errors import Refused
+from federation.messages import Message, decode, encode
 from federation.privacy.clip import RawDelta, clip
 from federation.privacy.noise import NoisedDelta, add_noise
 from federation.privacy.plan import PrivacyPlan
@@ -17,11 +19,13 @@ from federation.ring import Vector
 from federation.secagg.client import Agreed, Client
 from federation.secagg.plan import Round, SecAggPlan
 from federation.secagg.server import Server
+from federation.secagg.wire import most_bytes
 
 __all__ = ["FEDERATION", "Federation", "Lost", "run"]
 
 FEDERATION = digest("test federation")
 
+Sent = TypeVar("Sent", bound=Message)
 Lost = Mapping[str, Collection[int]]
 """By the step that they don't take any more: numbers of devices."""
 
@@ -93,6 +97,11 @@ def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple
     """
     server, gone, sent = federation.server, set[int](), list[int]()
 
+    def wired(message: Sent) -> Sent:
+        """What arrives of a message that is sent."""
+        kind = type(message)
+        return decode(encode(message), kind, most_bytes(kind, federation.plan))
+
     def each(step: str, do: Callable[[int, Client], None]) -> None:
         gone.update(lost.get(step, ()))
         for number, device in enumerate(federation.devices):
@@ -103,18 +112,23 @@ def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple
                     gone.add(number)
 
     def send(number: int, device: Client) -> None:
-        server.take_masked(device.mask(server.deliver(device.device), updates[number]).message)
+        masked = device.mask(wired(server.deliver(device.device)), updates[number]).message
+        server.take_masked(wired(masked))
         sent.append(number)
 
-    each("advertise", lambda _number, device: server.take_advert(device.advertise()))
-    roster = server.roster()
-    each("reveal", lambda _number, device: server.take_reveal(device.reveal(roster)))
-    graph = server.graph()
-    each("share", lambda _number, device: server.take_share(device.share(graph)))
+    each("advertise", lambda _number, device: server.take_advert(wired(device.advertise())))
+    roster = wired(server.roster())
+    each("reveal", lambda _number, device: server.take_reveal(wired(device.reveal(roster))))
+    graph = wired(server.graph())
+    each("share", lambda _number, device: server.take_share(wired(device.share(graph))))
     server.close_shares()
     each("mask", send)
-    survivors = server.survivors()
-    each("confirm", lambda _number, device: server.take_consistency(device.confirm(survivors)))
+    survivors = wired(server.survivors())
+    each("confirm", lambda _number, device: server.take_consistency(wired(device.confirm(survivors))))
     server.close_consistency()
-    each("unmask", lambda _number, device: server.take_unmask(device.unmask(server.consistent(device.device))))
+
+    def unmask(_number: int, device: Client) -> None:
+        server.take_unmask(wired(device.unmask(wired(server.consistent(device.device)))))
+
+    each("unmask", unmask)
     return server.sum(), sent

@@ -1,4 +1,4 @@
-"""Bytes from anybody: each parser of the federation reads them or refuses them, and takes no more memory for them."""
+"""Bytes from anybody: each parser of the federation reads them or refuses them, and takes little memory for it."""
 
 import msgspec
 import numpy as np

@@ -1,10 +1,12 @@
 """A masked vector is indistinguishable from random bits, whatever is under the mask."""
 
+import math
 import os
 from statistics import NormalDist
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from federation.privacy.plan import PrivacyPlan
 from federation.ring import Ring, Vector
@@ -37,11 +39,11 @@ def masked() -> Vector:
     return Ring(BITS).unpack(sent.packed, DIMENSION)
 
 
-def deviations(observed: np.ndarray, expected: float) -> float:  # type: ignore[type-arg]
+def deviations(observed: NDArray[np.int64], expected: float) -> float:
     """Chi-squared of counts that are expected to be equal, in its standard deviations above or below its mean."""
     chi_squared = float(((observed - expected) ** 2 / expected).sum())
     freedom = observed.size - 1
-    return (chi_squared - freedom) / (2 * freedom) ** 0.5
+    return (chi_squared - freedom) / math.sqrt(2 * freedom)
 
 
 def test_each_bit_is_as_often_set_as_not(masked: Vector) -> None:
