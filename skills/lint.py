@@ -8,11 +8,10 @@ Whoever wrote the files may have filled them so that something isn't come to: wh
 
 import codecs
 import re
-import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
-from vault.sanitize import sanitize, sanitize_line
+from vault.sanitize import sanitize_line, without_unseen
 
 __all__ = ["Finding", "lint"]
 
@@ -61,13 +60,6 @@ _PATTERNS = {
         r"|without (?:asking|telling) the (?:user|person)"
     ),
 }
-_FORMATTING = re.compile("[\U00013430-\U0001345f]")
-"""Characters that arrange hieroglyphs and are nothing to see; `sanitize` leaves them."""
-_SELECTORS = re.compile("[\ufe00-\ufe0f]+")
-"""Variation selectors: each of the sixteen may stand for four bits."""
-_KEYCAP = "\u20e3"
-_OTHER_SYMBOLS = "\u203c\u2049\u2139\u3030"
-"""Those that can be an emoji, and that Unicode counts among letters and punctuation."""
 
 
 def lint(files: dict[str, bytes]) -> list[Finding]:
@@ -112,23 +104,11 @@ def _in_file(name: str, data: bytes) -> list[Finding]:
 
 def _about(line: str) -> list[str]:
     whats = []
-    if sanitize(line) != line or _FORMATTING.search(line):
+    if without_unseen(line) != line:
         whats.append("control, invisible or text-reversing characters")
-    if any(not _ordinary(line, run) for run in _SELECTORS.finditer(line)):
-        whats.append("variation selectors where none belong: they can carry a text that nobody sees")
     if len(line) > _LINE_LENGTH:
         whats.append(f"a line of more than {_LINE_LENGTH:,} characters, which nobody reads to its end")
     return whats + [what for what, pattern in _PATTERNS.items() if pattern.search(line)]
-
-
-def _ordinary(line: str, run: re.Match[str]) -> bool:
-    """Whether variation selectors only say that a symbol is, or isn't, to be shown as an emoji."""
-    if run[0] not in ("\ufe0e", "\ufe0f"):
-        return False
-    before, after = line[max(0, run.start() - 1) : run.start()], line[run.end() : run.end() + 1]
-    if before.isascii():
-        return before != "" and before in "#*0123456789" and after == _KEYCAP
-    return before in _OTHER_SYMBOLS or unicodedata.category(before) in ("So", "Sm")
 
 
 def _shown(line: str) -> str:
