@@ -1,0 +1,112 @@
+"""The plan of a task's rounds: what a person agrees to, and what each device works out of it for itself.
+
+An orchestrator proposes it. What it costs in privacy, and how likely an update could be opened, isn't believed:
+every device computes both from the numbers that it will itself use.
+"""
+
+import math
+from typing import Annotated
+
+import msgspec
+
+from federation.digests import digest
+from federation.errors import Malformed
+from federation.messages import Message, encode
+from federation.privacy.accounting import ORDERS, Sensitivity, epsilon, skellam_rdp
+from federation.privacy.plan import PrivacyPlan
+from federation.privacy.planner import Wish, plan_for
+from federation.secagg.finder import Adversity, failure, find
+from federation.secagg.plan import MAX_COHORT, SecAggPlan
+
+__all__ = ["Plan", "propose"]
+
+_SHARE = msgspec.Meta(ge=0, lt=1)
+
+
+class Plan(Message, frozen=True, array_like=True, tag="plan"):
+    """How updates are made private and summed.
+
+    Attributes:
+        privacy: How they become integers with noise.
+        secagg: How they are summed.
+        corrupt: How many devices of a cohort may work with the server; they may add no noise.
+        dropout: Share of a cohort that may be lost.
+        participations: How often a device takes part at most.
+        delta: The probability for which `epsilon` isn't promised.
+    """
+
+    privacy: PrivacyPlan
+    secagg: SecAggPlan
+    corrupt: Annotated[int, msgspec.Meta(ge=0, le=MAX_COHORT)]
+    dropout: Annotated[float, _SHARE]
+    participations: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    delta: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+    def __post_init__(self) -> None:
+        if (self.privacy.bits, self.privacy.dimension) != (self.secagg.bits, self.secagg.dimension):
+            raise ValueError("updates are made private for the ring that they are summed in")
+        if self.honest < 2:
+            raise ValueError("at least two honest devices are left")
+
+    @property
+    def digest(self) -> bytes:
+        """What stands for it in a round; 32 bytes."""
+        return digest("plan", encode(self))
+
+    @property
+    def honest(self) -> int:
+        """Devices whose noise is in a sum that is opened, at least."""
+        return self.secagg.min_survivors - self.corrupt
+
+    @property
+    def epsilon(self) -> float:
+        """What taking part as often as allowed costs, by the noise of the honest devices alone."""
+        sensitivity = Sensitivity.of(self.privacy.norm_bound, self.privacy.dimension)
+        variance = self.honest * self.privacy.variance
+        rdp = [self.participations * skellam_rdp(order, sensitivity, variance) for order in ORDERS]
+        return epsilon(rdp, self.delta)
+
+    @property
+    def exposure(self) -> float:
+        """Probability that a server could open one update of a round, as a power of two; `-inf`: never.
+
+        For the smallest and the largest cohort, whichever is worse.
+        """
+        return max(
+            failure(
+                Adversity(cohort, self.corrupt / cohort, self.dropout, silent=self.secagg.max_silent),
+                self.secagg.neighbours,
+                self.secagg.threshold,
+            )[0]
+            for cohort in {self.secagg.min_cohort, self.secagg.max_cohort}
+        )
+
+
+def propose(wish: Wish, rotation_seed: bytes, *, silent: int = 0) -> Plan:
+    """The plan that gives what is wished, with as little noise and as few neighbours as that takes.
+
+    Args:
+        wish: What is to be learned, by how many, how private.
+        rotation_seed: 32 bytes.
+        silent: How many devices may keep back their part of the graph's randomness without ending the round.
+
+    Raises:
+        Malformed: there is none, for so few devices or so few bits.
+    """
+    privacy = plan_for(wish, rotation_seed)
+    corrupt = math.ceil(wish.cohort * wish.corrupt)
+    choice = find(Adversity(wish.cohort, wish.corrupt, wish.dropout, silent=silent))
+    least = wish.cohort - silent
+    if not choice.neighbours < least or not choice.threshold < wish.survivors:
+        raise Malformed("So few devices would be left that nothing hides one among them. Ask for a larger cohort.")
+    secagg = SecAggPlan(
+        privacy.dimension,
+        privacy.bits,
+        choice.neighbours,
+        choice.threshold,
+        least,
+        wish.cohort,
+        wish.survivors,
+        silent,
+    )
+    return Plan(privacy, secagg, corrupt, wish.dropout, wish.participations, wish.delta)
