@@ -81,13 +81,19 @@ class Federation:
         return add_noise(clip(RawDelta(values), self.privacy), self.privacy, self.random)
 
 
-def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple[Vector, list[int]]:
+def run(
+    federation: Federation,
+    updates: list[NoisedDelta],
+    lost: Lost,
+    seen: Callable[[Message], object] = lambda _message: None,
+) -> tuple[Vector, list[int]]:
     """Run the round; a device that refuses to go on is lost.
 
     Args:
         federation: Who takes part.
         updates: Of each device.
         lost: Who is lost before which step.
+        seen: Told of every message.
 
     Returns:
         The sum that the server opened, and the devices that sent their updates.
@@ -100,6 +106,7 @@ def run(federation: Federation, updates: list[NoisedDelta], lost: Lost) -> tuple
     def wired(message: Sent) -> Sent:
         """What arrives of a message that is sent."""
         kind = type(message)
+        seen(message)
         return decode(encode(message), kind, most_bytes(kind, federation.plan))
 
     def each(step: str, do: Callable[[int, Client], None]) -> None:
