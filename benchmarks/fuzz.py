@@ -101,7 +101,7 @@ def _changed(data: bytes, others: list[bytes], dice: random.Random) -> bytes:
 def _messages() -> Iterator[tuple[type[Message], bytes]]:
     """One message of each kind, of a round that was run."""
     plan = propose(Wish(60, 12, dropout=0.2, corrupt=0.1, epsilon=50), bytes(32))
-    federation = rounds.Federation(12, plan.secagg, plan.privacy)
+    federation = rounds.Federation(12, plan)
     seen: dict[type[Message], bytes] = {
         Plan: encode(plan),
         SecAggPlan: encode(plan.secagg),

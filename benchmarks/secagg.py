@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Bench, median
-from federation.privacy.plan import PrivacyPlan
 from federation.privacy.planner import Wish, plan_for
 from federation.secagg.plan import SecAggPlan
-from tests.federation.rounds import Federation
+from tests.federation.rounds import Federation, numbers_of, plan_of
 
 __all__ = ["main"]
 
@@ -81,8 +80,8 @@ def _ours(devices: int, parameters: int, drops: int) -> tuple[float, float, int]
     """Seconds of the server, of a median client, and bytes of an upload."""
     privacy = plan_for(Wish(parameters, devices), bytes(32))
     least = devices - drops - 1
-    plan = SecAggPlan(privacy.dimension, BITS, NEIGHBOURS, THRESHOLD, least, devices, least, 1)
-    federation = Federation(devices, plan, privacy)
+    secagg = SecAggPlan(privacy.dimension, BITS, NEIGHBOURS, THRESHOLD, least, devices, least, 0, 1)
+    federation = Federation(devices, plan_of(secagg, privacy))
     seconds, uploads = _timed_round(federation, set(range(drops)))
     server = seconds.pop(-1)
     alive = [seconds[number] for number in range(drops, devices)]
@@ -100,7 +99,7 @@ def _timed_round(federation: Federation, lost: set[int]) -> tuple[dict[int, floa
         return found
 
     server, devices = federation.server, list(enumerate(federation.devices))
-    update, upload = federation.update(1), 0
+    upload, expected = 0, np.zeros(federation.plan.secagg.dimension, np.uint32)
     for number, device in devices:
         advert = timed(number, device.advertise)
         timed(-1, server.take_advert, advert)
@@ -116,6 +115,8 @@ def _timed_round(federation: Federation, lost: set[int]) -> tuple[dict[int, floa
     left = [(number, device) for number, device in devices if number not in lost]
     for number, device in left:
         deliver = timed(-1, server.deliver, device.device)
+        update = federation.update(number)
+        expected += numbers_of(update)
         masked = timed(number, device.mask, deliver, update).message
         timed(-1, server.take_masked, masked)
         upload = len(masked.packed)
@@ -129,8 +130,7 @@ def _timed_round(federation: Federation, lost: set[int]) -> tuple[dict[int, floa
         unmask = timed(number, device.unmask, consistent)
         timed(-1, server.take_unmask, unmask)
     total = timed(-1, server.sum)
-    expected = (update.vector.astype(np.uint64) * len(left)).astype(np.uint32) & federation.plan.ring.mask
-    if not np.array_equal(total, expected):
+    if not np.array_equal(total, expected & federation.plan.secagg.ring.mask):
         raise SystemExit("The sum is wrong.")
     return dict(seconds), upload
 
@@ -139,9 +139,9 @@ def _large(bench: Bench) -> None:
     """A thousand devices, each an object here: the server takes them as they come."""
     devices, parameters = 1000, 200_000
     bench.say(f"n={devices:,}, d={parameters:,}")
-    privacy: PrivacyPlan = plan_for(Wish(parameters, devices), bytes(32))
-    plan = SecAggPlan(privacy.dimension, BITS, 50, 26, 900, devices, 800, 2)
-    seconds, _ = _timed_round(Federation(devices, plan, privacy), set(range(20)))
+    privacy = plan_for(Wish(parameters, devices), bytes(32))
+    plan = plan_of(SecAggPlan(privacy.dimension, BITS, 50, 26, 900, devices, 800, 0, 2), privacy)
+    seconds, _ = _timed_round(Federation(devices, plan), set(range(20)))
     bench.figure("server_s_large", f"n={devices:,}, d={parameters:,}, 20 lost: server", seconds[-1], "s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     bench.figure(

@@ -31,18 +31,21 @@ class Registrar:
     Args:
         key: Its Ed25519 public key, 32 bytes.
         federation: Digest that stands for the federation, 32 bytes.
+
+    Attributes:
+        federation: The same.
     """
 
     def __init__(self, key: bytes, federation: bytes) -> None:
         self._key = key
-        self._federation = federation
+        self.federation = federation
         self._known: set[tuple[bytes, bytes]] = set()
 
     def vouches_for(self, device: bytes, certificate: bytes) -> bool:
         """Whether a device was admitted."""
         if (device, certificate) in self._known:
             return True
-        if not is_signed(self._key, certificate, _PURPOSE, self._federation, device):
+        if not is_signed(self._key, certificate, _PURPOSE, self.federation, device):
             return False
         self._known.add((device, certificate))
         return True

@@ -4,7 +4,6 @@ An orchestrator proposes it. What it costs in privacy, and how likely an update 
 every device computes both from the numbers that it will itself use.
 """
 
-import math
 from typing import Annotated
 
 import msgspec
@@ -16,11 +15,9 @@ from federation.privacy.accounting import ORDERS, Sensitivity, epsilon, skellam_
 from federation.privacy.plan import PrivacyPlan
 from federation.privacy.planner import Wish, plan_for
 from federation.secagg.finder import Adversity, failure, find
-from federation.secagg.plan import MAX_COHORT, SecAggPlan
+from federation.secagg.plan import SecAggPlan
 
 __all__ = ["Plan", "propose"]
-
-_SHARE = msgspec.Meta(ge=0, lt=1)
 
 
 class Plan(Message, frozen=True, array_like=True, tag="plan"):
@@ -29,16 +26,12 @@ class Plan(Message, frozen=True, array_like=True, tag="plan"):
     Attributes:
         privacy: How they become integers with noise.
         secagg: How they are summed.
-        corrupt: How many devices of a cohort may work with the server; they may add no noise.
-        dropout: Share of a cohort that may be lost.
         participations: How often a device takes part at most.
         delta: The probability for which `epsilon` isn't promised.
     """
 
     privacy: PrivacyPlan
     secagg: SecAggPlan
-    corrupt: Annotated[int, msgspec.Meta(ge=0, le=MAX_COHORT)]
-    dropout: Annotated[float, _SHARE]
     participations: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     delta: Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
@@ -55,10 +48,9 @@ class Plan(Message, frozen=True, array_like=True, tag="plan"):
 
     @property
     def honest(self) -> int:
-        """Devices whose noise is in a sum that is opened, at least."""
-        return self.secagg.min_survivors - self.corrupt
+        """Devices whose noise is in a sum that is opened, at least; who works with the server may add none."""
+        return self.secagg.min_survivors - self.secagg.corrupt
 
-    @property
     def epsilon(self) -> float:
         """What taking part as often as allowed costs, by the noise of the honest devices alone."""
         sensitivity = Sensitivity.of(self.privacy.norm_bound, self.privacy.dimension)
@@ -66,20 +58,26 @@ class Plan(Message, frozen=True, array_like=True, tag="plan"):
         rdp = [self.participations * skellam_rdp(order, sensitivity, variance) for order in ORDERS]
         return epsilon(rdp, self.delta)
 
-    @property
     def exposure(self) -> float:
-        """Probability that a server could open one update of a round, as a power of two; `-inf`: never.
+        """Probability that a server could open less than all survivors of a round together, as a power of two.
 
-        For the smallest and the largest cohort, whichever is worse.
+        `-inf` is never. It is about each round that is begun, finished or not; for the smallest and the largest
+        cohort, whichever is worse. As many devices count as lost as the plan lets be lost.
         """
         return max(
-            failure(
-                Adversity(cohort, self.corrupt / cohort, self.dropout, silent=self.secagg.max_silent),
-                self.secagg.neighbours,
-                self.secagg.threshold,
-            )[0]
+            failure(_adversity(self.secagg, cohort), self.secagg.neighbours, self.secagg.threshold)[0]
             for cohort in {self.secagg.min_cohort, self.secagg.max_cohort}
         )
+
+
+def _adversity(plan: SecAggPlan, cohort: int) -> Adversity:
+    return Adversity(
+        cohort,
+        plan.corrupt,
+        cohort - plan.min_survivors,
+        roster=min(cohort + plan.max_silent, plan.max_cohort),
+        silent=plan.max_silent,
+    )
 
 
 def propose(wish: Wish, rotation_seed: bytes, *, silent: int = 0) -> Plan:
@@ -94,19 +92,24 @@ def propose(wish: Wish, rotation_seed: bytes, *, silent: int = 0) -> Plan:
         Malformed: there is none, for so few devices or so few bits.
     """
     privacy = plan_for(wish, rotation_seed)
-    corrupt = math.ceil(wish.cohort * wish.corrupt)
-    choice = find(Adversity(wish.cohort, wish.corrupt, wish.dropout, silent=silent))
-    least = wish.cohort - silent
-    if not choice.neighbours < least or not choice.threshold < wish.survivors:
-        raise Malformed("So few devices would be left that nothing hides one among them. Ask for a larger cohort.")
-    secagg = SecAggPlan(
-        privacy.dimension,
-        privacy.bits,
-        choice.neighbours,
-        choice.threshold,
-        least,
-        wish.cohort,
-        wish.survivors,
-        silent,
-    )
-    return Plan(privacy, secagg, corrupt, wish.dropout, wish.participations, wish.delta)
+    corrupt = wish.survivors - wish.honest
+    adversity = Adversity(wish.cohort, corrupt, wish.cohort - wish.survivors, roster=wish.cohort, silent=silent)
+    choice = find(adversity)
+    try:
+        secagg = SecAggPlan(
+            privacy.dimension,
+            privacy.bits,
+            choice.neighbours,
+            choice.threshold,
+            wish.cohort - silent,
+            wish.cohort,
+            wish.survivors,
+            corrupt,
+            silent,
+        )
+        plan = Plan(privacy, secagg, wish.participations, wish.delta)
+    except ValueError as error:
+        raise Malformed(f"There is no plan for so few devices: {error}. Ask for a larger cohort.") from None
+    if plan.exposure() > -adversity.security:
+        raise Malformed("With so many silent devices no graph is safe. Allow fewer, or ask for a larger cohort.")
+    return plan

@@ -65,4 +65,6 @@ def epsilon(rdp: Sequence[float], delta: float, orders: Sequence[float] = ORDERS
         divergence + math.log1p(-1 / order) - math.log(delta * order) / (order - 1)
         for order, divergence in zip(orders, rdp, strict=True)
     )
+    if not math.isfinite(found):
+        raise Malformed("The cost in privacy can't be computed from such numbers.")
     return max(0.0, found)

@@ -27,21 +27,37 @@ _MOST_ROUNDINGS = 1000
 
 @final
 class NoisedDelta(MadeInOnePlace):
-    """An update with its device's share of the noise. Only `add_noise` makes one.
+    """An update with its device's share of the noise. Only `add_noise` makes one, and it is taken once.
+
+    In two sums with the same noise, an update could be seen in their difference.
 
     Attributes:
-        vector: Of the ring, shape (dimension,), not to be written.
-        bits: Of the ring.
+        plan: It was made by.
     """
 
-    __slots__ = ("bits", "vector")
+    __slots__ = ("_vector", "plan")
 
-    def __init__(self, vector: Vector, bits: int, made_here: object) -> None:
+    def __init__(self, vector: Vector, plan: PrivacyPlan, made_here: object) -> None:
         if made_here is not _HERE:
             raise TypeError("A NoisedDelta is made by add_noise(), of a ClippedDelta, and in no other way.")
-        vector.setflags(write=False)
-        self.vector: Final = vector
-        self.bits: Final = bits
+        self._vector: Vector | None = vector
+        self.plan: Final = plan
+
+    def take(self, plan: PrivacyPlan) -> Vector:
+        """The numbers, shape (dimension,), the taker's own; there is no second time.
+
+        Args:
+            plan: By which they have to be made.
+
+        Raises:
+            Malformed: they are made by another, or were taken before.
+        """
+        if plan != self.plan:
+            raise Malformed("The update was made private by another plan.")
+        if self._vector is None:
+            raise Malformed("The update was sent before: another one needs noise of its own.")
+        vector, self._vector = self._vector, None
+        return vector
 
 
 def add_noise(clipped: ClippedDelta, plan: PrivacyPlan, random: Random) -> NoisedDelta:
@@ -60,7 +76,7 @@ def add_noise(clipped: ClippedDelta, plan: PrivacyPlan, random: Random) -> Noise
     rotated = rotate(clipped.values, plan.rotation_seed, plan.dimension) * plan.scale
     rounded = _rounded(rotated, plan.norm_bound, Stream(random(KEY_BYTES)))
     noise = draw(plan.variance, plan.dimension, Stream(random(KEY_BYTES)))
-    return NoisedDelta(Ring(plan.bits).from_signed(rounded + noise), plan.bits, _HERE)
+    return NoisedDelta(Ring(plan.bits).from_signed(rounded + noise), plan, _HERE)
 
 
 def _rounded(values: NDArray[np.float64], bound: int, stream: Stream) -> NDArray[np.int64]:

@@ -36,6 +36,10 @@ class PrivacyPlan(Message, frozen=True, array_like=True, tag="privacy-plan"):
     variance: Annotated[int, msgspec.Meta(ge=1, lt=1 << 33)]
     rotation_seed: Digest
 
+    def __post_init__(self) -> None:
+        if not self.scale * self.clip < 1 << 30:
+            raise ValueError("an update is less than 2^30 steps long")
+
     @property
     def dimension(self) -> int:
         """Numbers that are sent: the parameters, and zeros up to a power of two."""

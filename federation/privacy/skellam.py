@@ -22,7 +22,7 @@ _BITS = 128
 _GUARD = 128
 """Bits behind the last one that is kept: rounding in the recurrence stays below it."""
 _RUN_UP = 64
-"""Steps before the first value that counts, for the recurrence to forget how it was begun."""
+"""Steps before the first value that counts: what is neglected beyond it is less than the tail that is."""
 
 
 def draw(variance: int, count: int, stream: Stream) -> NDArray[np.int64]:
@@ -73,7 +73,7 @@ class _Table:
         return bisect.bisect_right(self._thresholds, number)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=2)
 def _table(variance: int) -> _Table:
     largest = tail_bound(variance)
     # I_(k-1) = I_(k+1) + (2k / μ) I_k, from where both are as good as zero.

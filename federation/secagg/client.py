@@ -20,16 +20,19 @@ from itertools import pairwise
 from typing import Final, NamedTuple, final
 
 import msgspec
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.digests import DIGEST_BYTES, is_signed, sign
 from federation.enrolment import Registrar
 from federation.errors import Malformed, OutOfTurn, Refused
+from federation.plan import Plan
 from federation.privacy.clip import MadeInOnePlace
 from federation.privacy.noise import NoisedDelta
 from federation.secagg.cohort import (
     ADVERT,
+    SEED,
+    SURVIVORS,
+    UPLOAD,
     View,
     check_advert,
     commitment_to_nonce,
@@ -41,7 +44,7 @@ from federation.secagg.cohort import (
 from federation.secagg.graph import Place
 from federation.secagg.keys import agree, commitment, mask_key, open_sealed, pair_mask_key, public_half, seal
 from federation.secagg.masks import apply_masks
-from federation.secagg.plan import Round, SecAggPlan
+from federation.secagg.plan import Round
 from federation.secagg.shamir import SECRET_BYTES, split
 from federation.secagg.wire import (
     SHARE_BYTES,
@@ -59,10 +62,8 @@ from federation.secagg.wire import (
 )
 from federation.stream import Random
 
-__all__ = ["SEED", "SURVIVORS", "Agreed", "Client", "MaskedUpdate"]
+__all__ = ["Agreed", "Client", "MaskedUpdate"]
 
-SURVIVORS = "survivors"
-SEED = "seed"
 _HERE: Final = object()
 
 
@@ -83,19 +84,22 @@ class MaskedUpdate(MadeInOnePlace):
 
 
 class Agreed(NamedTuple):
-    """What the person agreed to take part in.
+    """What the person agreed to take part in, and what this device expects of it for itself.
 
     Attributes:
-        plan: How updates are aggregated.
-        digest: Of all of the plan, of which this is a part.
+        plan: How updates are made private and aggregated.
+        task: What is learned.
         registrar: Who says which devices belong to the federation.
         min_cohort: Fewer devices than that are too few for this one, whatever the plan says.
+        corrupt: A plan that counts on fewer devices to work with the server is refused. It is a number of devices,
+            whatever the cohort: a server may choose all of those that work with it.
     """
 
-    plan: SecAggPlan
-    digest: bytes
+    plan: Plan
+    task: str
     registrar: Registrar
     min_cohort: int
+    corrupt: int
 
 
 class Client:
@@ -109,18 +113,22 @@ class Client:
         random: Gives unforeseeable bytes, such as `os.urandom`.
 
     Raises:
-        Refused: the round is by another plan.
+        Refused: the round is of another task or federation or by another plan, or the plan counts on too few.
     """
 
     def __init__(
         self, identity: Ed25519PrivateKey, certificate: bytes, this: Round, agreed: Agreed, random: Random
     ) -> None:
-        if this.plan != agreed.digest:
-            raise Refused("The round is by another plan than the one that was agreed to.")
+        expected = agreed.registrar.federation, agreed.task, agreed.plan.digest
+        if (this.federation, this.task, this.plan) != expected:
+            raise Refused("The round is of another task, or by another plan, than was agreed to.")
+        if agreed.plan.secagg.corrupt < agreed.corrupt:
+            raise Refused("The plan counts on fewer devices to work with the server than this device does.")
         self._identity = identity
         self._certificate = certificate
         self._round = this
         self._agreed = agreed
+        self._plan = agreed.plan.secagg
         self._random = random
         self._next = "advertise"
         self._device = identity.public_key().public_bytes_raw()
@@ -133,12 +141,13 @@ class Client:
         self._view: View
         self._number: int
         self._places: list[Place]
-        self._sharing: list[bool]
-        """Of each neighbour, whether it shared its secrets: it is masked with then."""
+        self._shared: bytes
+        """Who shared their secrets, as this device was told; with those of its neighbours it is masked."""
         self._held: list[bytes]
         """Of each neighbour, its shares; empty where there are none, or none that can be opened."""
         self._alive: list[bool]
-        self._survivors: Survivors
+        self._told: tuple[bytes, bytes, bytes]
+        """The round's graph, who shared and who is alive, as this device was told."""
 
     @property
     def device(self) -> bytes:
@@ -168,7 +177,7 @@ class Client:
                 for this one.
         """
         with self._turn("reveal", then="share"):
-            plan, adverts = self._agreed.plan, roster.adverts
+            plan, adverts = self._plan, roster.adverts
             if len(adverts) < max(plan.min_cohort, self._agreed.min_cohort) or len(adverts) > plan.max_cohort:
                 raise Refused(f"A cohort of {len(adverts)} devices is too small, or larger than the plan allows.")
             if any(one.device >= other.device for one, other in pairwise(adverts)):
@@ -190,12 +199,12 @@ class Client:
             Malformed, Refused: as `view_of` says; or this device isn't in it, or too few are, or a key is no key.
         """
         with self._turn("share", then="mask"):
-            self._view = view_of(self._roster, graph, self._round, self._agreed.plan)
+            self._view = view_of(self._roster, graph, self._round, self._plan)
             if len(self._view.adverts) < self._agreed.min_cohort:
                 raise Refused("Too few devices are left.")
             self._number = self._view.number_of(self._device)
             self._places = self._view.graph.neighbours(self._number)
-            plan, view = self._agreed.plan, self._view.digest
+            plan, view = self._plan, self._view.digest
             shares = split([self._seed, self._mask_private], len(self._places), plan.threshold, self._random)
             sealed = []
             for place, row in zip(self._places, shares, strict=True):
@@ -205,38 +214,41 @@ class Client:
             return Share(self._device, commitment(SEED, view, self._device, self._seed), tuple(sealed))
 
     def mask(self, deliver: Deliver, noised: NoisedDelta) -> MaskedUpdate:
-        """Take the neighbours' shares, and mask the update.
+        """Take the neighbours' shares, and mask the update; it can't be masked a second time.
 
         A share that can't be opened costs its sender that share, and nobody else anything.
 
         Args:
-            deliver: What the neighbours sealed for this device.
-            noised: The update, noised for this plan.
+            deliver: Who shared secrets, and what the neighbours sealed for this device.
+            noised: The update, noised by this plan.
 
         Raises:
-            Malformed: it is about others, or the update isn't for this plan.
-            Refused: too few neighbours shared their secrets.
+            Malformed: it is about others, or the update isn't for this plan, or was masked before.
+            Refused: too few neighbours shared their secrets, or others did than it says.
         """
         with self._turn("mask", then="confirm"):
-            plan, view = self._agreed.plan, self._view
-            if noised.vector.shape != (plan.dimension,) or noised.bits != plan.bits:
-                raise Malformed("The update isn't one for this plan.")
-            self._sharing, self._held = [], []
+            view = self._view
+            shared = from_bitmap(deliver.shared, len(view.adverts))
+            if not shared[self._number]:
+                raise Refused("This device is said not to have shared its secrets.")
+            self._shared, self._held = deliver.shared, []
             add, subtract = [mask_key(self._seed, view.digest, self._device)], list[bytes]()
             for place, sealed in listed(self._places, deliver.sealed):
+                if bool(sealed) != shared[place.device]:
+                    raise Refused("Other devices are said to have shared their secrets than did.")
                 other = view.adverts[place.device]
-                self._sharing.append(bool(sealed))
                 self._held.append(self._opened(other, sealed))
                 if sealed:
                     agreed = agree(self._mask_private, other.mask_key)
                     pair = sorted((self._device, other.device))
                     key = pair_mask_key(agreed, view.digest, *pair)
                     (add if pair[0] == self._device else subtract).append(key)
-            if sum(self._sharing) < plan.threshold:
+            if len(add) + len(subtract) - 1 < self._plan.threshold:
                 raise Refused("Too few neighbours shared their secrets.")
-            masked = np.array(noised.vector, np.uint32)
+            masked = noised.take(self._agreed.plan.privacy)
             apply_masks(masked, add=add, subtract=subtract)
-            return MaskedUpdate(Masked(self._device, plan.ring.pack(masked)), _HERE)
+            signature = sign(self._identity, UPLOAD, view.digest, self._shared)
+            return MaskedUpdate(Masked(self._device, self._plan.ring.pack(masked), signature), _HERE)
 
     def _opened(self, sender: Advertise, sealed: bytes) -> bytes:
         if not sealed:
@@ -253,40 +265,49 @@ class Client:
             Refused: too few survived, this device isn't among them, or somebody is alive who shared no secrets.
         """
         with self._turn("confirm", then="unmask"):
-            plan, count = self._agreed.plan, len(self._view.adverts)
-            shared, self._alive = from_bitmap(survivors.shared, count), from_bitmap(survivors.alive, count)
+            count = len(self._view.adverts)
+            shared, self._alive = from_bitmap(self._shared, count), from_bitmap(survivors.alive, count)
             if any(alive and not sharing for alive, sharing in zip(self._alive, shared, strict=True)):
                 raise Refused("A device is said to be alive that never shared its secrets.")
             if not self._alive[self._number]:
                 raise Refused("This device's update is said not to have come.")
-            if sum(self._alive) < max(plan.min_survivors, self._agreed.min_cohort):
+            if sum(self._alive) < max(self._plan.min_survivors, self._agreed.min_cohort):
                 raise Refused(f"{sum(self._alive)} updates are too few to be opened together.")
-            if [shared[place.device] for place in self._places] != self._sharing:
-                raise Refused("Other devices are said to have shared their secrets than did.")
-            self._survivors = survivors
-            signature = sign(self._identity, SURVIVORS, self._view.digest, survivors.shared, survivors.alive)
-            return Consistency(self._device, signature)
+            self._told = self._view.digest, self._shared, survivors.alive
+            return Consistency(self._device, sign(self._identity, SURVIVORS, *self._told))
 
     def unmask(self, consistent: Consistent) -> Unmask:
-        """See that enough neighbours were told of the same survivors, and give up one share of each neighbour.
+        """See that there is one story of who survived, and give up one share of each neighbour.
+
+        Of a neighbour that is alive only if its update was masked with just those that shared in this story too.
 
         Raises:
             Malformed: it is about others.
-            Refused: too few neighbours signed the same.
+            Refused: so few signed the same that others may have been told something else.
         """
         with self._turn("unmask", then=""):
-            told = self._view.digest, self._survivors.shared, self._survivors.alive
-            agreeing = sum(
-                self._alive[place.device]
-                and is_signed(self._view.adverts[place.device].device, signature, SURVIVORS, *told)
-                for place, signature in listed(self._places, consistent.signatures)
-            )
-            if agreeing < self._agreed.plan.threshold:
-                raise Refused(f"{agreeing} neighbours signed the same survivors; that is too few.")
+            if len(consistent.signatures) != len(self._view.adverts):
+                raise Malformed("The signatures are of another cohort.")
+            needed = self._plan.agreeing(len(self._view.adverts))
+            agreeing = 0
+            for number, (advert, signature) in enumerate(
+                zip(self._view.adverts, consistent.signatures, strict=True)
+            ):
+                if agreeing < needed and self._alive[number]:
+                    agreeing += is_signed(advert.device, signature, SURVIVORS, *self._told)
+            if agreeing < needed:
+                raise Refused(f"{agreeing} devices signed the same survivors; {needed} have to.")
             shares = []
-            for place, held in zip(self._places, self._held, strict=True):
+            for (place, upload), held in zip(listed(self._places, consistent.uploads), self._held, strict=True):
                 of_seed, of_key = held[:SHARE_BYTES], held[SHARE_BYTES:]
-                shares.append(of_seed if self._alive[place.device] else of_key)
+                if not self._alive[place.device]:
+                    shares.append(of_key)
+                elif is_signed(
+                    self._view.adverts[place.device].device, upload, UPLOAD, self._view.digest, self._shared
+                ):
+                    shares.append(of_seed)
+                else:
+                    shares.append(b"")
             return Unmask(self._device, tuple(shares))
 
     @contextlib.contextmanager

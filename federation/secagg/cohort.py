@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 ADVERT = "advertise"
+UPLOAD = "upload"
+SURVIVORS = "survivors"
+SEED = "seed"
+"""What is signed, and committed to."""
 
 Item = TypeVar("Item")
 

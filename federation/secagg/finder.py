@@ -27,36 +27,29 @@ class Adversity:
 
     Attributes:
         cohort: Devices.
-        corrupt: Share of them that work with the server.
-        dropout: Share of them that may be lost.
+        corrupt: How many of them work with the server, at most.
+        lost: How many may be lost, at most; an active server chooses which.
         active: Whether the server does as it likes, or only looks.
-        silent: How many devices may keep back their part of the graph's randomness, and so choose among graphs.
-        security: An update may be opened with a probability of 2^-security.
-        completeness: A sum may be lost with a probability of 2^-completeness.
+        roster: From how many the cohort was left.
+        silent: How many may keep back their part of the graph's randomness, and so choose among graphs.
+        security: Less than all may be opened together with a probability of 2^-security.
+        completeness: A sum may be lost with a probability of 2^-completeness, where as many are lost by chance.
     """
 
     cohort: int
-    corrupt: float = 0.05
-    dropout: float = 0.2
+    corrupt: int
+    lost: int
     active: bool = True
+    roster: int = 0
     silent: int = 0
     security: int = 40
     completeness: int = 20
 
     @property
-    def corrupt_count(self) -> int:
-        """Devices that work with the server, at most."""
-        return math.ceil(self.cohort * self.corrupt)
-
-    @property
-    def lost_count(self) -> int:
-        """Devices that are lost, at most."""
-        return math.ceil(self.cohort * self.dropout)
-
-    @property
     def graphs(self) -> int:
         """Among how many graphs those that may be silent can choose."""
-        return sum(math.comb(self.cohort, count) for count in range(self.silent + 1))
+        roster = self.roster or self.cohort
+        return sum(math.comb(roster, count) for count in range(self.silent + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +83,15 @@ def find(adversity: Adversity) -> Choice:
             if incomplete > -adversity.completeness:
                 break  # a higher threshold is lost more often
     raise Malformed(
-        f"No graph is safe for {adversity.cohort:,} devices of which {adversity.corrupt_count:,} may be corrupt "
-        f"and {adversity.lost_count:,} lost. Ask for a larger cohort."
+        f"No graph is safe for {adversity.cohort:,} devices of which {adversity.corrupt:,} may be corrupt "
+        f"and {adversity.lost:,} lost. Ask for a larger cohort."
     )
 
 
 def failure(adversity: Adversity, neighbours: int, threshold: int) -> tuple[float, float]:
     """The probabilities that an update may be opened, and that a sum is lost, as powers of two (`-inf`: never)."""
     devices, others = adversity.cohort, adversity.cohort - 1
-    corrupt, lost = adversity.corrupt_count, adversity.lost_count
+    corrupt, lost = adversity.corrupt, adversity.lost
     # Of k neighbours with x corrupt, an active server gets (k - x + 2x) answers for both of a device's secrets
     # together: it needs 2t.
     enough = max(1, 2 * threshold - neighbours) if adversity.active else threshold
@@ -118,11 +111,11 @@ def _apart(adversity: Adversity, neighbours: int, threshold: int) -> Fraction:
     bounds both.
     """
     devices, half = adversity.cohort, neighbours // 2
-    missing = adversity.corrupt_count + adversity.lost_count
+    missing = adversity.corrupt + adversity.lost
     if missing < 2 * half:
         return Fraction(0)
     if adversity.active:
-        return (devices * _at_least(threshold - half, devices - 1, adversity.corrupt_count, half)) ** 2
+        return (devices * _at_least(threshold - half, devices - 1, adversity.corrupt, half)) ** 2
     return math.comb(devices, 2) * _all_of(2 * half, devices, missing)
 
 

@@ -14,10 +14,12 @@ __all__ = ["MAX_COHORT", "MAX_DIMENSION", "Round", "SecAggPlan"]
 MAX_COHORT = 10_000
 MAX_DIMENSION = 1 << 24
 """Numbers of one update: 32 MiB at 16 bits each."""
+MAX_NEIGHBOURS = 1_000
+MAX_SILENT = 16
 
 
 class SecAggPlan(Message, frozen=True, array_like=True, tag="secagg-plan"):
-    """How a round aggregates. `federation.secagg.finder` finds neighbours and threshold that are safe.
+    """How a round aggregates. `federation.plan.propose` finds neighbours and a threshold that are safe.
 
     Attributes:
         dimension: Numbers of an update.
@@ -27,17 +29,19 @@ class SecAggPlan(Message, frozen=True, array_like=True, tag="secagg-plan"):
         min_cohort: Fewer devices begin no round.
         max_cohort: More don't either.
         min_survivors: Fewer updates are never opened: the noise in the sum counts on so many.
+        corrupt: How many devices of a cohort may work with the server, at most; every bound counts on it.
         max_silent: How many devices of a cohort may keep back what they committed themselves to for the graph.
     """
 
     dimension: Annotated[int, msgspec.Meta(ge=1, le=MAX_DIMENSION)]
     bits: Annotated[int, msgspec.Meta(ge=MIN_BITS, le=MAX_BITS)]
-    neighbours: Annotated[int, msgspec.Meta(ge=2, le=MAX_COHORT)]
-    threshold: Annotated[int, msgspec.Meta(ge=2, le=MAX_COHORT)]
+    neighbours: Annotated[int, msgspec.Meta(ge=2, le=MAX_NEIGHBOURS)]
+    threshold: Annotated[int, msgspec.Meta(ge=2, le=MAX_NEIGHBOURS)]
     min_cohort: Annotated[int, msgspec.Meta(ge=3, le=MAX_COHORT)]
     max_cohort: Annotated[int, msgspec.Meta(ge=3, le=MAX_COHORT)]
     min_survivors: Annotated[int, msgspec.Meta(ge=2, le=MAX_COHORT)]
-    max_silent: Annotated[int, msgspec.Meta(ge=0, le=MAX_COHORT)] = 0
+    corrupt: Annotated[int, msgspec.Meta(ge=0, le=MAX_COHORT)]
+    max_silent: Annotated[int, msgspec.Meta(ge=0, le=MAX_SILENT)] = 0
 
     def __post_init__(self) -> None:
         if self.neighbours % 2 or not self.neighbours < self.min_cohort <= self.max_cohort:
@@ -46,6 +50,15 @@ class SecAggPlan(Message, frozen=True, array_like=True, tag="secagg-plan"):
             raise ValueError("a threshold is more than half of the neighbours, and at most all")
         if not self.threshold < self.min_survivors <= self.min_cohort:
             raise ValueError("more updates than the threshold are opened together, at most the least cohort")
+        if self.agreeing(self.max_cohort) > self.min_survivors:
+            raise ValueError("so few survivors could be told two stories at once")
+
+    def agreeing(self, devices: int) -> int:
+        """How many have to sign the same survivors: so many, that no two sets of them can be signed in one round.
+
+        Each honest device signs once. Two sets, both signed by so many, would need more of them than there are.
+        """
+        return (devices + self.corrupt) // 2 + 1
 
     @property
     def ring(self) -> Ring:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from federation.errors import Malformed
 from federation.stream import Random
 
-__all__ = ["LIMBS", "PRIME", "SECRET_BYTES", "Elements", "combine", "split"]
+__all__ = ["LIMBS", "PRIME", "SECRET_BYTES", "Elements", "combine", "split", "value_at"]
 
 PRIME = 2**31 - 1
 SECRET_BYTES = 32
@@ -68,15 +68,29 @@ def combine(points: tuple[int, ...], shares: Elements) -> list[bytes]:
     """
     if shares.ndim != 2 or shares.shape[0] != len(points) or shares.shape[1] % LIMBS or np.any(shares >= PRIME):
         raise Malformed("The shares don't fit one another.")
-    weights = np.array(_lagrange_at_zero(points), np.uint64)[:, None]
-    # Each product is below 2^62; reduced, so many rows can be summed as there are holders.
-    limbs = (weights * shares % _P).sum(axis=0) % _P
+    limbs = value_at(0, points, shares)
     return [_secret(limbs[begin : begin + LIMBS]) for begin in range(0, limbs.size, LIMBS)]
 
 
-@functools.lru_cache(maxsize=1024)
-def _lagrange_at_zero(points: tuple[int, ...]) -> tuple[int, ...]:
-    """The weights with which a polynomial's values at some points give its value at zero."""
+def value_at(at: int, points: tuple[int, ...], shares: Elements) -> Elements:
+    """The polynomials' values at one point, from those at others.
+
+    Args:
+        at: The point; 0 is where the secrets are.
+        points: As many as the threshold, each once, from 1.
+        shares: Shape (number of points, columns).
+
+    Returns:
+        Shape (columns,).
+    """
+    weights = np.array(_lagrange(at, points), np.uint64)[:, None]
+    # Each product is below 2^62; reduced, so many rows can be summed as there are holders.
+    return np.asarray((weights * shares % _P).sum(axis=0) % _P, np.uint32)
+
+
+@functools.lru_cache(maxsize=4096)
+def _lagrange(at: int, points: tuple[int, ...]) -> tuple[int, ...]:
+    """The weights with which a polynomial's values at some points give its value at another."""
     if len(set(points)) != len(points) or not points or not all(0 < point < PRIME for point in points):
         raise Malformed("Shares come from points that are none, or twice from one.")
     weights = []
@@ -84,7 +98,7 @@ def _lagrange_at_zero(points: tuple[int, ...]) -> tuple[int, ...]:
         above = below = 1
         for other in points:
             if other != point:
-                above = above * other % PRIME
+                above = above * (other - at) % PRIME
                 below = below * (other - point) % PRIME
         weights.append(above * pow(below, -1, PRIME) % PRIME)
     return tuple(weights)
@@ -97,7 +111,7 @@ def _limbs(secret: bytes) -> list[int]:
     return [number >> (_LIMB_BITS * place) & _LIMB for place in range(LIMBS)]
 
 
-def _secret(limbs: NDArray[np.uint64]) -> bytes:
+def _secret(limbs: Elements) -> bytes:
     number = sum(int(limb) << (_LIMB_BITS * place) for place, limb in enumerate(limbs))
     if any(int(limb) > _LIMB for limb in limbs) or number.bit_length() > 8 * SECRET_BYTES:
         raise Malformed("The shares are of no secret.")

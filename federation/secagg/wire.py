@@ -1,7 +1,7 @@
 """The messages of one round of secure aggregation, in their order; what each is for, `client` and `server` say.
 
 Devices are named by their identity keys, and stand in the order of these. Lists that are about a device's
-neighbours stand in the order of `graph.Graph.neighbours`; an empty item is one that is missing.
+neighbours stand in the order of `graph.RandomGraph.neighbours`; an empty item is one that is missing.
 """
 
 from typing import Annotated
@@ -106,39 +106,57 @@ class Share(Message, frozen=True, array_like=True, tag="share"):
 
 
 class Deliver(Message, frozen=True, array_like=True, tag="deliver"):
-    """Server, to one device: what its neighbours sealed for it; empty for who sent nothing and is lost."""
+    """Server, to one device: who shared secrets, and what its neighbours sealed for it; empty for who is lost.
 
+    Attributes:
+        shared: A bit for each device of the graph, lowest bits first; the same for all of them.
+        sealed: By neighbour.
+    """
+
+    shared: Bitmap
     sealed: Annotated[tuple[Sealed, ...], _Neighbours]
 
 
 class Masked(Message, frozen=True, array_like=True, tag="masked"):
-    """Device: its update, noised and masked, packed as the ring packs."""
+    """Device: its update, noised and masked.
+
+    Attributes:
+        device: Its identity.
+        packed: The update, as the ring packs.
+        signature: The identity's, over who shared: these are whom it was masked with.
+    """
 
     device: Key
     packed: Annotated[bytes, msgspec.Meta(max_length=4 * MAX_DIMENSION)]
+    signature: Signature
 
 
 class Survivors(Message, frozen=True, array_like=True, tag="survivors"):
-    """Server: who shared secrets, and whose update it has, a bit for each device of the graph, lowest bits first.
+    """Server: whose update it has, a bit for each device of the graph, lowest bits first.
 
     Nobody can be in both of two lists, for there is one: who shared and isn't alive is lost.
     """
 
-    shared: Bitmap
     alive: Bitmap
 
 
 class Consistency(Message, frozen=True, array_like=True, tag="consistency"):
-    """Device: its signature under the survivors, as it was told of them."""
+    """Device: its signature under who shared and who is alive, as it was told."""
 
     device: Key
     signature: Signature
 
 
 class Consistent(Message, frozen=True, array_like=True, tag="consistent"):
-    """Server, to one device: its neighbours' signatures under the survivors."""
+    """Server, to one device: what others signed; empty where somebody didn't.
+
+    Attributes:
+        signatures: Under who shared and who is alive: those of all devices of the graph.
+        uploads: Those that came with the neighbours' updates, by neighbour.
+    """
 
     signatures: Annotated[tuple[MaybeSignature, ...], _Neighbours]
+    uploads: Annotated[tuple[MaybeSignature, ...], _Neighbours]
 
 
 class Unmask(Message, frozen=True, array_like=True, tag="unmask"):
@@ -162,11 +180,11 @@ def most_bytes(kind: type[Message], plan: SecAggPlan) -> int:
         Reveal: 2 * _IDENTITY,
         Graph: _IDENTITY * (1 + plan.max_cohort),
         Share: 2 * _IDENTITY + plan.neighbours * (SEALED_BYTES + 2),
-        Deliver: plan.neighbours * (SEALED_BYTES + 2),
-        Masked: _IDENTITY + 5 + plan.ring.size(plan.dimension),
-        Survivors: 2 * bitmap,
+        Deliver: bitmap + plan.neighbours * (SEALED_BYTES + 2),
+        Masked: _IDENTITY + 66 + 5 + plan.ring.size(plan.dimension),
+        Survivors: bitmap,
         Consistency: _IDENTITY + 66,
-        Consistent: plan.neighbours * 66,
+        Consistent: (plan.max_cohort + plan.neighbours) * 66,
         Unmask: _IDENTITY + plan.neighbours * (SHARE_BYTES + 2),
     }
     return _HEAD + beside[kind]

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +12,7 @@ from federation.digests import digest
 from federation.enrolment import Registrar, certify
 from federation.errors import Refused
 from federation.messages import Message, decode, encode
+from federation.plan import Plan
 from federation.privacy.clip import RawDelta, clip
 from federation.privacy.noise import NoisedDelta, add_noise
 from federation.privacy.plan import PrivacyPlan
@@ -21,7 +22,7 @@ from federation.secagg.plan import Round, SecAggPlan
 from federation.secagg.server import Server
 from federation.secagg.wire import most_bytes
 
-__all__ = ["FEDERATION", "Federation", "Lost", "run"]
+__all__ = ["FEDERATION", "Federation", "Lost", "Opened", "numbers_of", "plan_of", "run"]
 
 FEDERATION = digest("test federation")
 
@@ -30,19 +31,28 @@ Lost = Mapping[str, Collection[int]]
 """By the step that they don't take any more: numbers of devices."""
 
 
+def plan_of(secagg: SecAggPlan, privacy: PrivacyPlan) -> Plan:
+    """A plan of both parts, for one participation."""
+    return Plan(privacy, secagg, 1, 1e-5)
+
+
+def numbers_of(noised: NoisedDelta) -> Vector:
+    """What is in an update that can be taken once; a look that only a test takes."""
+    assert noised._vector is not None
+    return noised._vector.copy()
+
+
 @dataclass
 class Federation:
     """A registrar and its devices, and one round that they are about to begin.
 
     Attributes:
         size: How many devices.
-        plan: How they aggregate.
-        privacy: How their updates are made private.
+        plan: How their updates are made private and aggregated.
     """
 
     size: int
-    plan: SecAggPlan
-    privacy: PrivacyPlan
+    plan: Plan
     random: Callable[[int], bytes] = os.urandom
     number: int = 1
     devices: list[Client] = field(init=False)
@@ -61,7 +71,7 @@ class Federation:
         """Begin the next round, of the same devices."""
         nonce, self.number = self.random(32), self.number + 1
         self.round = Round.begin(FEDERATION, "test", self.number, self.plan.digest, nonce)
-        self.server = Server(self.plan, self.round, nonce, self.registrar(), self.random)
+        self.server = Server(self.plan.secagg, self.round, nonce, self.registrar(), self.random)
         self.devices = [self.client(number) for number in range(self.size)]
 
     def number_of(self, device: bytes) -> int:
@@ -70,15 +80,34 @@ class Federation:
     def registrar(self) -> Registrar:
         return Registrar(self.registrar_key, FEDERATION)
 
-    def agreed(self, min_cohort: int = 3) -> Agreed:
-        return Agreed(self.plan, self.plan.digest, self.registrar(), min_cohort)
+    def agreed(self, min_cohort: int = 3, corrupt: int = 0) -> Agreed:
+        return Agreed(self.plan, "test", self.registrar(), min_cohort, corrupt)
 
     def client(self, number: int) -> Client:
         return Client(self.identities[number], self.certificates[number], self.round, self.agreed(), self.random)
 
     def update(self, seed: int) -> NoisedDelta:
-        values = np.random.default_rng(seed).normal(size=self.privacy.parameters)
-        return add_noise(clip(RawDelta(values), self.privacy), self.privacy, self.random)
+        privacy = self.plan.privacy
+        values = np.random.default_rng(seed).normal(size=privacy.parameters)
+        return add_noise(clip(RawDelta(values), privacy), privacy, self.random)
+
+
+class Opened(NamedTuple):
+    """What a server opened.
+
+    Attributes:
+        total: The sum, in the ring.
+        sent: The devices that sent their updates.
+        expected: The sum of these.
+    """
+
+    total: Vector
+    sent: list[int]
+    expected: Vector
+
+    @property
+    def is_right(self) -> bool:
+        return np.array_equal(self.total, self.expected)
 
 
 def run(
@@ -86,7 +115,7 @@ def run(
     updates: list[NoisedDelta],
     lost: Lost,
     seen: Callable[[Message], object] = lambda _message: None,
-) -> tuple[Vector, list[int]]:
+) -> Opened:
     """Run the round; a device that refuses to go on is lost.
 
     Args:
@@ -96,7 +125,7 @@ def run(
         seen: Told of every message.
 
     Returns:
-        The sum that the server opened, and the devices that sent their updates.
+        What the server opened.
 
     Raises:
         Aborted: it opened none.
@@ -107,7 +136,7 @@ def run(
         """What arrives of a message that is sent."""
         kind = type(message)
         seen(message)
-        return decode(encode(message), kind, most_bytes(kind, federation.plan))
+        return decode(encode(message), kind, most_bytes(kind, federation.plan.secagg))
 
     def each(step: str, do: Callable[[int, Client], None]) -> None:
         gone.update(lost.get(step, ()))
@@ -118,10 +147,14 @@ def run(
                 except Refused:  # too few of its neighbours are left
                     gone.add(number)
 
+    expected = np.zeros(federation.plan.secagg.dimension, np.uint32)
+
     def send(number: int, device: Client) -> None:
+        numbers = numbers_of(updates[number])
         masked = device.mask(wired(server.deliver(device.device)), updates[number]).message
         server.take_masked(wired(masked))
         sent.append(number)
+        np.add(expected, numbers, out=expected)
 
     each("advertise", lambda _number, device: server.take_advert(wired(device.advertise())))
     roster = wired(server.roster())
@@ -138,4 +171,4 @@ def run(
         server.take_unmask(wired(device.unmask(wired(server.consistent(device.device)))))
 
     each("unmask", unmask)
-    return server.sum(), sent
+    return Opened(server.sum(), sent, expected & federation.plan.secagg.ring.mask)

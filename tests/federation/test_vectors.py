@@ -49,12 +49,12 @@ def shared() -> list[str]:
 
 
 def circle() -> list[list[int]]:
-    graph = RandomGraph(VIEW, [bytes([number]) * 32 for number in range(7)], 4)
+    graph = RandomGraph(digest("circle", VIEW), [bytes([number]) * 32 for number in range(7)], 4)
     return [[place.device for place in graph.neighbours(number)] for number in range(7)]
 
 
 def whole_round() -> dict[str, str]:
-    plan = SecAggPlan(1 << 14, 18, 20, 11, 80, 100, 60, 2)
+    plan = SecAggPlan(1 << 14, 18, 20, 11, 80, 100, 60, 5, 2)
     this = Round.begin(digest("federation", b"example"), "meetings", 7, plan.digest, ONE)
     return {
         "plan": encode(plan).hex(),
@@ -62,7 +62,7 @@ def whole_round() -> dict[str, str]:
         "round": encode(this).hex(),
         "round digest": this.digest.hex(),
         "reveal": encode(Reveal(ONE, TWO)).hex(),
-        "survivors": encode(Survivors(b"\xff\x03", b"\xfe\x03")).hex(),
+        "survivors": encode(Survivors(b"\xfe\x03")).hex(),
     }
 
 

@@ -51,7 +51,7 @@ def audited(plan: PrivacyPlan) -> float:
         clipped = clip(RawDelta(update if there else np.zeros(PARAMETERS)), plan)
         seen[there] = np.array(
             [
-                float(ring.to_signed(np.array(add_noise(clipped, plan, os.urandom).vector)) @ direction)
+                float(ring.to_signed(add_noise(clipped, plan, os.urandom).take(plan)) @ direction)
                 for _ in range(TRIALS)
             ]
         )

@@ -61,8 +61,8 @@ def test_no_delta_is_made_but_of_the_one_before() -> None:
     noised = add_noise(clipped, PLAN, os.urandom)
     for forge in (
         lambda: ClippedDelta(np.ones(1000), object()),
-        lambda: NoisedDelta(np.ones(1024, np.uint32), 24, object()),
-        lambda: MaskedUpdate(Masked(bytes(32), b""), object()),
+        lambda: NoisedDelta(np.ones(1024, np.uint32), PLAN, object()),
+        lambda: MaskedUpdate(Masked(bytes(32), b"", bytes(64)), object()),
         lambda: type("Fake", (NoisedDelta,), {}),
         lambda: pickle.loads(pickle.dumps(noised)),
         lambda: copy.copy(clipped),
@@ -70,9 +70,19 @@ def test_no_delta_is_made_but_of_the_one_before() -> None:
     ):
         with pytest.raises(TypeError):
             forge()
-    for array in (clipped.values, noised.vector):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        clipped.values[0] = 1
+
+
+def test_an_update_is_taken_once_and_by_its_own_plan() -> None:
+    """In two sums with the same noise an update could be seen in their difference."""
+    noised = add_noise(clip(raw(np.ones(1000)), PLAN), PLAN, os.urandom)
+    quieter = PrivacyPlan(1000, 1.0, 2000.0, 24, 1, b"\x07" * 32)
+    with pytest.raises(Malformed, match="another plan"):
+        noised.take(quieter)
+    assert noised.take(PLAN).shape == (1024,)
+    with pytest.raises(Malformed, match="before"):
+        noised.take(PLAN)
 
 
 @given(st.integers(1, 3000), st.binary(min_size=32, max_size=32))
@@ -94,7 +104,7 @@ def test_the_mean_of_many_updates_comes_back_but_for_the_noise_that_was_added() 
     updates = [clip(raw(dice.normal(size=1000)), PLAN) for _ in range(20)]
     total = np.zeros(PLAN.dimension, np.uint32)
     for update in updates:
-        total += add_noise(update, PLAN, os.urandom).vector
+        total += add_noise(update, PLAN, os.urandom).take(PLAN)
     error = mean_of(total & ring.mask, PLAN, 20) - np.mean([update.values for update in updates], axis=0)
     expected = np.sqrt(20 * (PLAN.variance + 0.25) * 1000) / PLAN.scale / 20
     assert np.linalg.norm(error) == pytest.approx(expected, rel=0.15)

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from federation.privacy.plan import PrivacyPlan
 from federation.ring import Ring, Vector
 from federation.secagg.plan import SecAggPlan
-from tests.federation.rounds import Federation
+from tests.federation.rounds import Federation, numbers_of, plan_of
 
 BITS = 18
 DIMENSION = 1 << 16
 PRIVACY = PrivacyPlan(DIMENSION, 1.0, 1.0, BITS, 1, bytes(32))
-PLAN = SecAggPlan(DIMENSION, BITS, 4, 3, 6, 6, 5, 0)
+PLAN = plan_of(SecAggPlan(DIMENSION, BITS, 4, 3, 6, 6, 5, 0), PRIVACY)
 
 
 @pytest.fixture(scope="module")
 def masked() -> Vector:
     """What a server gets of an update that is next to nothing: zeros with noise of variance 1."""
-    federation = Federation(6, PLAN, PRIVACY)
+    federation = Federation(6, PLAN)
     server, devices = federation.server, federation.devices
     for device in devices:
         server.take_advert(device.advertise())
@@ -34,7 +34,7 @@ def masked() -> Vector:
         server.take_share(device.share(graph))
     server.close_shares()
     update = federation.update(0)
-    assert np.abs(Ring(BITS).to_signed(np.array(update.vector))).max() < 20
+    assert np.abs(Ring(BITS).to_signed(numbers_of(update))).max() < 20
     sent = devices[0].mask(server.deliver(devices[0].device), update).message
     return Ring(BITS).unpack(sent.packed, DIMENSION)
 
