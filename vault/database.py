@@ -5,6 +5,7 @@ are kept apart by SQLite's own locks and the anchor's.
 """
 
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -119,7 +120,7 @@ class Database:
 
     @classmethod
     def _start(cls, path: Path, fields: FieldCipher, open_it: Callable[[], Opened]) -> "Database":
-        worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
+        worker = ThreadPoolExecutor(1, thread_name_prefix="vault", initializer=_leave_signals_to_others)
         try:
             opened = worker.submit(guarded, open_it, path).result()
         except BaseException:
@@ -421,3 +422,9 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         with contextlib.suppress(sqlcipher3.Error):  # SQLite has rolled back by itself after a full disk
             connection.execute("ROLLBACK")
         raise
+
+
+def _leave_signals_to_others() -> None:
+    """Have no Ctrl-C end up in this thread: Python acts on it in the main thread, which may be waiting for this."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})

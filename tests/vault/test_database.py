@@ -232,6 +232,14 @@ LONG = (
 )
 
 
+def test_no_ctrl_c_ends_up_with_the_thread_that_is_waited_for(path: Path) -> None:
+    """The kernel gives a signal to any thread that takes it; the main one would go on waiting, and not hear it."""
+    kept = Database.create(path, KEY)
+    assert kept.read(lambda _connection: signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    kept.close()
+
+
 @pytest.mark.usefixtures("heard_ctrl_c")
 def test_ctrl_c_ends_what_is_waited_for_and_undoes_it(path: Path) -> None:
     kept = Database.create(path, KEY)

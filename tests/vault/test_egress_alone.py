@@ -47,6 +47,7 @@ ALLOWED = {
     },
     "skills/sandbox/bpf.py": {"ctypes": "hands a filter to the kernel"},
     "skills/sandbox/bubblewrap.py": {"subprocess": "starts bubblewrap, which confines what it starts"},
+    "skills/sandbox/lifeline.py": {"subprocess": "starts the shell that ends a job whose owner was killed"},
     "skills/sandbox/landlock.py": {"ctypes": "asks the kernel to confine this process"},
     "skills/sandbox/landlocked.py": {"subprocess": "starts a process that confines itself first"},
     "skills/sandbox/ending.py": {"subprocess": "the type of what was started"},
