@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
@@ -54,7 +55,7 @@ class Ending(NamedTuple):
         return f"{how}: {self.last_words}" if self.last_words else how
 
 
-class Child(Generic[Asked, Answered]):
+class Child(ABC, Generic[Asked, Answered]):
     """One child, from its start to its end; it is never started again.
 
     Only `write` and `kill` may be called from another thread than the one that reads.
@@ -171,9 +172,9 @@ class Child(Generic[Asked, Answered]):
             if pipe is not None:
                 pipe.close()
 
+    @abstractmethod
     def error(self, ending: Ending) -> Exception:
         """What is raised when the child has ended; each kind of child says it in its own words."""
-        raise NotImplementedError
 
     def _gone(self, *, between: bool) -> Exception:
         code, last_words = None, ""

@@ -17,7 +17,7 @@ After a refusal it goes no further: the next round begins with another client.
 import contextlib
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from federation.digests import DIGEST_BYTES, is_signed, sign
 from federation.enrolment import Registrar
 from federation.errors import Malformed, OutOfTurn, Refused
-from federation.plan import Plan
 from federation.privacy.clip import MadeInOnePlace
 from federation.privacy.noise import NoisedDelta
 from federation.secagg.cohort import (
@@ -62,6 +61,9 @@ from federation.secagg.wire import (
 )
 from federation.stream import Random
 
+if TYPE_CHECKING:  # a plan has the aggregation's as a part of it
+    from federation.plan import Plan
+
 __all__ = ["Agreed", "Client", "MaskedUpdate"]
 
 _HERE: Final = object()
@@ -95,7 +97,7 @@ class Agreed(NamedTuple):
             whatever the cohort: a server may choose all of those that work with it.
     """
 
-    plan: Plan
+    plan: "Plan"
     task: str
     registrar: Registrar
     min_cohort: int

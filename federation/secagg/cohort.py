@@ -13,6 +13,10 @@ from federation.secagg.plan import Round, SecAggPlan, commitment_to_server_nonce
 from federation.secagg.wire import Advertise, Graph, Roster
 
 __all__ = [
+    "ADVERT",
+    "SEED",
+    "SURVIVORS",
+    "UPLOAD",
     "View",
     "check_advert",
     "commitment_to_nonce",

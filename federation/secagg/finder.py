@@ -30,7 +30,7 @@ class Adversity:
         corrupt: How many of them work with the server, at most.
         lost: How many may be lost, at most; an active server chooses which.
         active: Whether the server does as it likes, or only looks.
-        roster: From how many the cohort was left.
+        roster: From how many the cohort was left; 0 is from just these.
         silent: How many may keep back their part of the graph's randomness, and so choose among graphs.
         security: Less than all may be opened together with a probability of 2^-security.
         completeness: A sum may be lost with a probability of 2^-completeness, where as many are lost by chance.

@@ -1,8 +1,8 @@
 """Asking at a terminal: exactly what, and *no* to whatever isn't a clear yes."""
 
 import os
+import select
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,9 +98,9 @@ def test_what_was_typed_before_the_question_could_be_read_is_no_answer() -> None
 
 
 def confirms() -> None:
-    """Ask a yes-or-no question, once its input may have been typed already."""
+    """Ask a yes-or-no question, once something has been typed already."""
     print("READY", flush=True)
-    time.sleep(0.5)
+    select.select([sys.stdin], [], [])
     print("CONFIRMED", Console().confirm("Let it be used?"), flush=True)
 
 

@@ -49,18 +49,21 @@ class Federation:
     Attributes:
         size: How many devices.
         plan: How their updates are made private and aggregated.
+        one_registrar: Whether all devices share one memory of the certificates that they have looked at.
     """
 
     size: int
     plan: Plan
     random: Callable[[int], bytes] = os.urandom
     number: int = 1
+    one_registrar: bool = False
     devices: list[Client] = field(init=False)
     server: Server = field(init=False)
 
     def __post_init__(self) -> None:
         authority = Ed25519PrivateKey.from_private_bytes(self.random(32))
         self.registrar_key = authority.public_key().public_bytes_raw()
+        self._known = Registrar(self.registrar_key, FEDERATION)
         self.identities = [Ed25519PrivateKey.from_private_bytes(self.random(32)) for _ in range(self.size)]
         self.certificates = [
             certify(authority, FEDERATION, identity.public_key().public_bytes_raw()) for identity in self.identities
@@ -78,7 +81,7 @@ class Federation:
         return [client.device for client in self.devices].index(device)
 
     def registrar(self) -> Registrar:
-        return Registrar(self.registrar_key, FEDERATION)
+        return self._known if self.one_registrar else Registrar(self.registrar_key, FEDERATION)
 
     def agreed(self, min_cohort: int = 3, corrupt: int = 0) -> Agreed:
         return Agreed(self.plan, "test", self.registrar(), min_cohort, corrupt)

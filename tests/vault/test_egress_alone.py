@@ -37,7 +37,6 @@ ALLOWED = {
     "agent/worker/vocabulary.py": {"ctypes": "hands buffers to llama.cpp"},
     "cli/config.py": {"subprocess": "starts the person's editor"},
     "cli/main.py": {"getattr by a computed name, sys handed on": "looks at the three standard streams"},
-    "federation/secagg/__init__.py": {"getattr by a computed name": LAZY},
     "skills/bundled/__init__.py": {
         "import_module by a computed name": "a bundled skill's own package, by a constant",
     },
