@@ -45,6 +45,12 @@ def test_in_the_gaussian_limit_it_is_what_dp_accounting_says(multiplier: float, 
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
+@pytest.mark.parametrize("divergence", [math.nan, math.inf])
+def test_a_cost_that_is_no_number_is_none(divergence: float) -> None:
+    with pytest.raises(Malformed):
+        epsilon([divergence, *([divergence] * (len(ORDERS) - 1))], 1e-7)
+
+
 def test_fewer_steps_cost_more_than_gaussian_noise_and_never_less() -> None:
     for length in (3.0, 30.0, 3000.0):
         sensitivity = Sensitivity.of(length**2, 1 << 14)
