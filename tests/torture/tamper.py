@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from tests.torture.inside import inside_attacks
 from tests.torture.scenes import Attack, Scene
 from tests.torture.wal import FRAME_BYTES, HEADER_BYTES, PAGE_BYTES, Frame, Wal
+from vault.reserve import RESERVE
 
 __all__ = ["EVERYTHING_BACK", "attacks"]
 
 EVERYTHING_BACK = "all files put back together"
 """What nothing inside those files can tell; the keychain's copy of the anchor is for that."""
+
+_OF_NOTHING = 20
+"""So many bits, and cuts, of the 8 MiB that hold nothing: as for the database, they were most of all attacks."""
 
 _DATABASE, _LOG, _ANCHOR, _SLOTS = "vault.db", "vault.db-wal", "vault.anchor", "keyslots.json"
 
@@ -42,6 +46,8 @@ def attacks(scene: Scene, *, stride: int, seed: int) -> Iterator[Attack]:
 def _flips(scene: Scene, stride: int, dice: random.Random) -> Iterator[Attack]:
     for name, content in scene.files.items():
         step = stride if len(content) > 20 * PAGE_BYTES else max(1, stride // 20)
+        if name == RESERVE:
+            step = len(content) // _OF_NOTHING
         for position in range(dice.randrange(step), len(content), step):
             bit = dice.randrange(8)
             yield Attack(
@@ -60,6 +66,8 @@ def _cuts(scene: Scene, stride: int) -> Iterator[Attack]:
         yield Attack(f"{name} removed", "", {name: None})
         size = len(content)
         edges = range(0, size, PAGE_BYTES) if name != _LOG else range(HEADER_BYTES, size, FRAME_BYTES)
+        if name == RESERVE:
+            edges = range(0, size, size // _OF_NOTHING)
         for length in sorted({0, *edges, *range(1, size, max(1, size // 20, stride)), size - 1}):
             yield Attack(f"{name} cut off", f"at {length} of {size}", {name: content[:length]})
 

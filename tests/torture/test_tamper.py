@@ -19,7 +19,7 @@ def attacked(rig: Rig) -> dict[str, Scene]:
 
 
 def some_of_each(scene: Scene) -> dict[str, list[Attack]]:
-    """A few attacks of each kind, spread over all of them; all together would take 20 GB of memory."""
+    """A few attacks of each kind, spread over all of them; each holds whole files, so not all are kept."""
     counts = Counter(attack.kind for attack in attacks(scene, stride=STRIDE, seed=1))
     seen, kept = Counter[str](), dict[str, list[Attack]]()
     for attack in attacks(scene, stride=STRIDE, seed=1):

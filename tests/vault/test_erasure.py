@@ -360,7 +360,7 @@ def test_a_fork_of_what_was_imported_goes_with_its_source(vault: Vault) -> None:
 def test_a_source_takes_what_a_tool_brought_in_from_a_file_of_that_name(vault: Vault) -> None:
     session = vault.conversations.start("own", "")
     names = "diagnosis.txt", "tool: read_file 1 from diagnosis.txt", "tool: read_file 2 from old diagnosis.txt"
-    others = "tool: fetch_page 3", "tool: read_file 4 from a from diagnosis.txt", "from diagnosis.txt"
+    others = "tool: fetch_page 3", "tool: read_file 4 from a from diagnosis.txt", "notes from diagnosis.txt"
     exchange(vault, session, None, "words", *names, *others)
     erase(vault, vault.erasure.of_source("diagnosis.txt"))
     kept = vault.conversations.path(session.id)[0].attachments

@@ -32,6 +32,13 @@ def test_those_who_can_choose_among_graphs_are_counted_on_to_choose_the_worst() 
     assert exposed[1] - exposed[0] == pytest.approx(math.log2(choosing.graphs))
 
 
+def test_a_server_that_chooses_who_is_lost_needs_more_than_one_that_does_not() -> None:
+    """Bell et al. find (148, 90), where losses are by chance."""
+    found = find(Adversity(1000, 50, 200))
+    assert (found.neighbours, found.threshold) == (166, 103)
+    assert failure(Adversity(1000, 50, 200), 148, 90)[0] > -40
+
+
 def test_a_server_that_acts_needs_more_neighbours_than_one_that_looks() -> None:
     looking, acting = find(Adversity(300, 15, 60, active=False)), find(Adversity(300, 15, 60))
     assert acting.neighbours > looking.neighbours
