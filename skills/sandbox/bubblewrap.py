@@ -141,6 +141,9 @@ def _options(job: Job, files: dict[str, int], channel: Channel) -> list[str]:
     options = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
     options += ["--uid", _NOBODY, "--gid", _NOBODY, "--cap-drop", "ALL", "--hostname", "sandbox"]
     environment = {**ENVIRONMENT, "HOME": _SCRATCH, "CLAW_PROGRESS": str(channel.progress)}
+    if is_python(job) and not _in_usr():
+        # Its own library, where it has one, is looked for where it was installed; another version's may be found.
+        environment["LD_LIBRARY_PATH"] = str(_PYTHON / "lib")
     for name, value in environment.items():
         options += ["--setenv", name, value]
     options += ["--ro-bind", "/usr", "/usr"]

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -108,7 +109,11 @@ def test_a_program_that_does_not_exist_is_an_outcome_like_any_other(walls: Walls
 def test_its_environment_holds_nothing_of_ours(walls: Walls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "canary")
     names = told(run(python("import os; print(*sorted(os.environ))"), walls)).split()
-    assert set(names) <= {"PATH", "LANG", "HOME", "CLAW_PROGRESS", "PWD", "LC_CTYPE"}
+    assert set(names) <= {"PATH", "LANG", "HOME", "CLAW_PROGRESS", "PWD", "LC_CTYPE", "LD_LIBRARY_PATH"}
+
+
+def test_a_python_program_runs_in_the_very_python_that_runs_us(walls: Walls) -> None:
+    assert told(run(python("import sys, ssl; print(sys.version)"), walls)) == f"{sys.version}\n"
 
 
 def test_nothing_it_writes_is_there_for_the_next(bubblewrap: Walls) -> None:
