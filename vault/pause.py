@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vault.log.entries import Entry
     from vault.store import Vault
 
-__all__ = ["PauseLatch"]
+__all__ = ["PauseLatch", "StopOrPause"]
 
 _MOST_BYTES = 65_536
 _MOST_EVENTS = 100
@@ -236,6 +237,24 @@ def _read(descriptor: int) -> _State:
         return msgspec.json.decode(os.read(descriptor, _MOST_BYTES), type=_State)
     except (OSError, msgspec.MsgspecError, RecursionError):
         return _UNREADABLE
+
+
+class StopOrPause(threading.Event):
+    """Is set when something is to end, and also while everything is paused.
+
+    Args:
+        stop: Set when it is to end.
+        latch: Of the home that may be paused.
+    """
+
+    def __init__(self, stop: threading.Event, latch: PauseLatch) -> None:
+        super().__init__()
+        self._stop = stop
+        self._latch = latch
+
+    def is_set(self) -> bool:
+        """Whether it is to end."""
+        return self._stop.is_set() or self._latch.engaged
 
 
 def _shown(at_ms: int) -> str:

@@ -23,7 +23,7 @@ from skills.permissions.trust import Trust
 from skills.tools.tool import MOST_RESULT, Arguments, Effect, Plan, Resource, Running, Tool, digest_of
 from vault.classes import DataClass
 from vault.errors import ClawError, EgressError, NotFound
-from vault.pause import PauseLatch
+from vault.pause import PauseLatch, StopOrPause
 from vault.sanitize import sanitize, sanitize_line
 
 __all__ = ["Broker", "Outcome"]
@@ -107,7 +107,7 @@ class Broker:
         if tool is None:  # its name, a model's words, isn't the log's business
             self._bus.tell(Refused(number, "an unknown tool", "there is no such tool", DataClass.GENERAL, ""))
             return Outcome(f"There is no tool {sanitize_line(name, 60)!r}.", ok=False)
-        call = _Call(number, tool, arguments, asked_by, _StopOrPause(stop or threading.Event(), self._latch))
+        call = _Call(number, tool, arguments, asked_by, StopOrPause(stop or threading.Event(), self._latch))
         try:
             self._rate.count(tool.effect)
             given = tool.read(arguments)
@@ -230,18 +230,6 @@ class _Permit(NamedTuple):
     plan: Plan
     capability: Capability
     how: str
-
-
-class _StopOrPause(threading.Event):
-    """Is set when a call is to end, and also while everything is paused."""
-
-    def __init__(self, stop: threading.Event, latch: PauseLatch) -> None:
-        super().__init__()
-        self._stop = stop
-        self._latch = latch
-
-    def is_set(self) -> bool:
-        return self._stop.is_set() or self._latch.engaged
 
 
 def _digest(call: _Call, given: Arguments, resources: tuple[Resource, ...], plan: Plan) -> str:

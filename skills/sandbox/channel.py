@@ -48,12 +48,18 @@ class Channel:
         Args:
             most: Bytes of each; a longer one is left out.
         """
-        found = {}
-        for name, descriptor in self.outputs.items():
-            size = os.fstat(descriptor).st_size
-            if 0 < size <= most:
-                found[name] = os.pread(descriptor, size, 0)
-        return found
+        return {name: data for name in self.outputs if (data := self.read(name, most))}
+
+    def read(self, name: str, most: int) -> bytes:
+        """What the program has written of one output; empty where that is nothing, or too much.
+
+        Args:
+            name: Of the output.
+            most: Bytes of it.
+        """
+        descriptor = self.outputs[name]
+        size = os.fstat(descriptor).st_size
+        return os.pread(descriptor, size, 0) if 0 < size <= most else b""
 
     def _pipe(self, closing: contextlib.ExitStack) -> tuple[int, int]:
         ours, theirs = os.pipe()

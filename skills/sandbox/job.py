@@ -132,8 +132,10 @@ class Progress(msgspec.Struct, frozen=True):
         done: Parts that are done.
         total: Of how many; 0 where it doesn't know.
         note: A few words.
+        written: Name of an output that is whole now; it is read at once, and has to stay as it is until another is.
     """
 
     done: int = 0
     total: int = 0
     note: str = ""
+    written: str = ""

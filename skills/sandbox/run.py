@@ -1,6 +1,5 @@
 """Running a job behind walls: heard to the end, ended when it exceeds a limit, and never believed."""
 
-import contextlib
 import os
 import selectors
 import threading
@@ -29,6 +28,7 @@ def run(
     walls: Walls,
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    on_written: Callable[[str, bytes], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Outcome:
     """Run a job and wait for it.
@@ -37,6 +37,7 @@ def run(
         job: What to run.
         walls: What to run it behind.
         on_progress: Told how far it says it is.
+        on_written: Given an output that it says is whole, while it goes on; its word, as all the rest.
         stop: Ends it, at once, when set.
 
     Raises:
@@ -48,7 +49,7 @@ def run(
     with channel(job) as given:
         running = walls.start(job, given)
         given.started()
-        hearing = _Hearing(job, given, on_progress)
+        hearing = _Hearing(job, given, on_progress, on_written)
         try:
             ended = _hear(hearing, running, began + job.limits.wall_s, stop)
         finally:
@@ -72,10 +73,19 @@ def run(
 class _Hearing:
     """What a job says, until it says too much."""
 
-    def __init__(self, job: Job, given: Channel, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        given: Channel,
+        on_progress: Callable[[Progress], None] | None,
+        on_written: Callable[[str, bytes], None] | None,
+    ) -> None:
         self.said = bytearray(), bytearray()
         self._most = job.limits.stream
+        self._most_written = job.limits.file_bytes
+        self._given = given
         self._on_progress = on_progress
+        self._on_written = on_written
         self._line = b""
         self._told = 0
         self._ends = given.heard
@@ -111,11 +121,21 @@ class _Hearing:
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
             self._told += 1
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            try:
                 told = msgspec.json.decode(line, type=Progress)
-                if self._on_progress and self._told <= _MOST_TOLD:
-                    self._on_progress(msgspec.structs.replace(told, note=sanitize_line(told.note, _NOTE_LENGTH)))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+            self._tell(told)
         return len(self._line) <= _LINE
+
+    def _tell(self, told: Progress) -> None:
+        if self._told > _MOST_TOLD:
+            return
+        if told.written:
+            if self._on_written and told.written in self._given.outputs:
+                self._on_written(told.written, self._given.read(told.written, self._most_written))
+        elif self._on_progress:
+            self._on_progress(msgspec.structs.replace(told, note=sanitize_line(told.note, _NOTE_LENGTH)))
 
 
 def _hear(hearing: _Hearing, running: Running, until: float, stop: threading.Event | None) -> Ended:

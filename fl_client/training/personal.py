@@ -1,0 +1,298 @@
+"""A purely personal adapter for a skill: trained on the person's own examples, kept in the vault, sent nowhere."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+
+from fl_client.errors import NotTrainable, TrainingStopped
+from fl_client.training.base_model import BaseModel
+from fl_client.training.plan import PERSONAL, Fitted, Machine, TrainingPlan, fit
+from fl_client.training.protocol import Checkpoint, Order, Precision, Recipe, Result, Row
+from fl_client.training.sandboxed import train
+from fl_client.training.trained import Trained, as_gguf
+from skills.sandbox.job import Progress
+from skills.sandbox.noted import noted_best
+from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter, find_adapters
+from vault.classes import DataClass, HighlySensitive
+from vault.database import Connection
+from vault.example_store import Example, ExampleStore
+from vault.pause import PauseLatch, StopOrPause
+from vault.run_store import RunStore
+
+if TYPE_CHECKING:
+    from vault.store import Vault
+
+__all__ = ["FEWEST", "Encoder", "Learned", "PersonalTraining", "Text"]
+
+FEWEST = 10
+"""Fewest examples: of less than that, nothing is learned but their words."""
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 10, 40
+_LONGEST_TEXT = 1 << 17
+"""Bytes of a text beyond which it isn't made tokens of: no row is that long."""
+_WITHIN_S = 7 * 24 * 3600.0
+_SEED = b"openclaw-core/1 personal adapter\0"
+_TOKEN_BYTES = 4
+_CHECKPOINT = hashlib.sha256(b"checkpoint").hexdigest()
+
+
+class Text(NamedTuple):
+    """One example.
+
+    Attributes:
+        input: What goes in.
+        output: What should come out.
+    """
+
+    input: str
+    output: str
+
+
+class Encoder(Protocol):
+    """Whoever makes tokens of texts, as the model is given them when the skill is at work."""
+
+    def encode(self, text: Text) -> tuple[Sequence[int], Sequence[int]]:
+        """The tokens of all that stands before the reply, and those of the reply with its end."""
+        ...
+
+
+class Learned(NamedTuple):
+    """What came of a training.
+
+    Attributes:
+        adapter: Its id in the vault.
+        used: Whether the skill uses it from now on: where it was judged, only if it is better than what was.
+        result: The trainer's.
+        trained: The adapter itself.
+        rows: How many it learned from.
+        held_out: How many it was judged by.
+        cut: How many rows were cut, for being too long.
+    """
+
+    adapter: str
+    used: bool
+    result: Result
+    trained: Trained
+    rows: int
+    held_out: int
+    cut: int
+
+
+class PersonalTraining:
+    """One training of one skill's adapter, from reading the examples to keeping what came of them.
+
+    Args:
+        vault: Open for writing.
+        skill: The skill's name.
+        base: The model that is trained on.
+        machine: What may be taken.
+        plan: How to train.
+        precision: What matrices are multiplied in.
+    """
+
+    def __init__(
+        self,
+        vault: "Vault",
+        skill: str,
+        base: BaseModel,
+        machine: Machine,
+        *,
+        plan: TrainingPlan = PERSONAL,
+        precision: Precision = "auto",
+    ) -> None:
+        base.check()
+        self._vault = vault
+        self._skill = skill
+        self._base = base
+        self._machine = machine
+        self._plan = plan
+        self._precision = precision
+        self._runs = RunStore(vault.database)
+        self._rows: list[Row] = []
+        self._held_out: list[Row] = []
+        self._learned_from: tuple[str, ...] = ()
+
+    def read(
+        self,
+        encoder: Encoder,
+        held_out: Sequence[Text] = (),
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Read the skill's examples.
+
+        Args:
+            encoder: Makes tokens of them.
+            held_out: To judge by; none: a tenth of the examples is held out for it.
+            progress: Told how many are read, of how many.
+            stop: Ends it, when set.
+
+        Raises:
+            NotTrainable: there are too few.
+            TrainingStopped: `stop` was set.
+        """
+        examples = list(ExampleStore(self._vault.database).all(self._skill))
+        if len(examples) < FEWEST:
+            raise NotTrainable(
+                f"{self._skill} has {len(examples)} example{'s' * (len(examples) != 1)}; "
+                f"training takes {FEWEST} at least, and gets better with each.",
+                hint="`claw skill examples add` takes one, `claw skill examples import` a file of them.",
+            )
+        judged_by = list(held_out)
+        if not judged_by:
+            examples, chosen = _split(examples)
+            judged_by = [Text(one.input, one.output) for one in chosen]
+        texts = [Text(one.input, one.output) for one in examples]
+        rows = []
+        for done, text in enumerate((*texts, *judged_by)):
+            if stop and stop.is_set():
+                raise TrainingStopped("The training was stopped.")
+            rows.append(_row(*encoder.encode(Text(text.input[:_LONGEST_TEXT], text.output[:_LONGEST_TEXT]))))
+            if progress:
+                progress(done + 1, len(texts) + len(judged_by))
+        self._rows, self._held_out = rows[: len(texts)], rows[len(texts) :]
+        self._learned_from = tuple(one.id for one in examples)
+
+    def run(
+        self, *, on_progress: Callable[[Progress], None] | None = None, stop: threading.Event | None = None
+    ) -> Learned:
+        """Train on what was read, and keep what comes of it; goes on where it was stopped.
+
+        Args:
+            on_progress: Told how far it is.
+            stop: Ends it, when set; what was learned until the last checkpoint is kept, sealed.
+
+        Raises:
+            NotTrainable: this machine, or this model, can't.
+            NoSandbox: nothing confines the trainer here.
+            TrainingStopped: `stop` was set.
+            TrainingFailed: the trainer ended without a result that can be used.
+            NotFound: an example was removed meanwhile.
+        """
+        fitted = self._fit()
+        latch = PauseLatch(self._vault.home)
+        latch.check()
+        walls = noted_best(self._vault)
+        run = _digest([self._skill, self._base.sha256, fitted.recipe, self._rows, self._held_out, self._precision])
+        resume = self._kept(run)
+        self._log(f"{self._rows_told()} {'read again' if resume else 'read'} by the trainer, behind {walls.name}")
+        order = Order(
+            base=str(self._base.path),
+            sha256=self._base.sha256,
+            recipe=fitted.recipe,
+            rows=self._rows,
+            held_out=self._held_out,
+            threads=self._machine.threads,
+            tokens_at_once=fitted.tokens_at_once,
+            precision=self._precision,
+            recompute=fitted.recompute,
+            resume=resume,
+        )
+        try:
+            result = train(
+                order,
+                self._base.targets(fitted.recipe.targets),
+                walls,
+                memory=self._machine.memory,
+                wall_s=_WITHIN_S,
+                on_progress=on_progress,
+                on_checkpoint=lambda kept: self._keep(run, kept),
+                stop=StopOrPause(stop or threading.Event(), latch),
+            )
+        except TrainingStopped:
+            latch.check()
+            raise
+        return self._finish(run, fitted.recipe, result)
+
+    def _fit(self) -> Fitted:
+        if not self._rows:
+            raise NotTrainable("No examples were read.")
+        lengths = [len(row.tokens) // _TOKEN_BYTES for row in self._rows]
+        # The seed decides on nothing that has to be secret, and the same examples are to make the same adapter.
+        seed = hashlib.sha256(_SEED + _digest([self._base.sha256, self._rows]).encode()).digest()
+        return fit(self._plan, self._base, lengths, self._machine, seed)
+
+    def _kept(self, run: str) -> Checkpoint | None:
+        kept = self._runs.answers(run).get(_CHECKPOINT)
+        return msgspec.msgpack.decode(kept.reveal(), type=Checkpoint) if kept else None
+
+    def _keep(self, run: str, checkpoint: Checkpoint) -> None:
+        self._runs.keep(run, self._skill, _CHECKPOINT, HighlySensitive(msgspec.msgpack.encode(checkpoint)))
+
+    def _finish(self, run: str, recipe: Recipe, result: Result) -> Learned:
+        trained = Trained.of(self._base, recipe, result)
+        content = HighlySensitive(as_gguf(trained))
+        record = TrainedAdapter(
+            skill=self._skill,
+            base_sha256=self._base.sha256,
+            kind=AdapterKind(recipe.kind),
+            rank=recipe.rank,
+            parameters=len(trained.numbers),
+            learned_from=self._learned_from,
+            loss_before=result.judged.before,
+            loss_after=result.judged.after,
+        )
+        before, after = result.judged.before, result.judged.after
+        used = before is None or after is None or after < before
+        store = AdapterStore(self._vault.database)
+
+        def work(connection: Connection) -> str:
+            place = "skill = ? AND base_sha256 = ? AND active = 1"
+            earlier = find_adapters(connection, place, self._skill, self._base.sha256)
+            kept = store.put(connection, record, content)
+            if not used:
+                AdapterStore.deactivate(connection, self._skill, self._base.sha256)
+                if earlier:
+                    AdapterStore.activate(connection, earlier[0].id)
+            RunStore.remove(connection, run)
+            judged = f"; loss on {len(self._held_out)} others {before:.3f} before, {after:.3f} after" if before else ""
+            self._record(
+                connection,
+                f"an adapter of {len(trained.numbers):,} numbers was trained on {self._rows_told()}{judged}; "
+                f"{'used from now on' if used else 'not used, for it is no better'}; nothing was sent",
+                hashlib.sha256(content.reveal()).hexdigest(),
+            )
+            return kept
+
+        adapter = self._vault.database.write(work)
+        cut = sum(len(row.tokens) // _TOKEN_BYTES > recipe.longest for row in self._rows)
+        return Learned(adapter, used, result, trained, len(self._rows), len(self._held_out), cut)
+
+    def _rows_told(self) -> str:
+        return f"{len(self._rows):,} examples of {self._skill}"
+
+    def _log(self, description: str) -> None:
+        self._vault.database.write(lambda connection: self._record(connection, description))
+
+    def _record(self, connection: Connection, description: str, digest: str = "") -> None:
+        from vault.log.entries import Action, Entry
+
+        entry = Entry(
+            action=Action.TRAIN,
+            purpose=f"a personal adapter for {self._skill}",
+            data_class=DataClass.HIGHLY_SENSITIVE,
+            description=description,
+            payload_sha256=digest,
+            sensitive=True,
+        )
+        self._vault.log.record(connection, entry)
+
+
+def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
+    """Those to learn from, and those to judge by: a tenth, the same ones as long as the examples stay the same."""
+    held_out = min(max(len(examples) // _HELD_OUT_SHARE, 2), _MOST_HELD_OUT)
+    drawn = sorted(examples, key=lambda one: hashlib.sha256(one.id.encode()).digest())[:held_out]
+    chosen = {one.id for one in drawn}
+    return [one for one in examples if one.id not in chosen], drawn
+
+
+def _row(before: Sequence[int], reply: Sequence[int]) -> Row:
+    return Row(np.array([*before, *reply], "<i4").tobytes(), len(before))
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode(what)).hexdigest()
