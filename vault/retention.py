@@ -78,7 +78,7 @@ DEFAULTS: dict[Retained, _Default] = {
     Retained.UNFINISHED_DOWNLOADS: _Default(7, "removed"),
     Retained.TEMPORARY_FILES: _Default(0, "removed"),
 }
-"""Days, and what happens then. Archived conversations, examples and adapters are the person's own until they say."""
+"""Days, and what happens then. Archived conversations, examples and adapters are the person's own."""
 
 KEPT_BY: dict[Kind, tuple[Retained, ...]] = {
     Kind.CONVERSATIONS: (Retained.SESSIONS, Retained.ARCHIVED_SESSIONS),
