@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 
 import msgspec
 
+from agent.adapters import SkillAdapters
 from agent.context import Selection, content, cut_attachments, describe_cuts, leave_out
 from agent.draft import Draft
 from agent.errors import ContextOverflow, WorkerDied
@@ -62,18 +63,26 @@ class Assistant:
         inference: The model's worker.
         model: What the worker runs, for the provenance of replies.
         settings: The person's settings.
+        adapters: Those that skills use with this model, looked up for each reply.
 
     Attributes:
         stopping: Set while the reply that is being written is to end.
     """
 
     def __init__(
-        self, conversations: Conversations, inference: Inference, model: ModelRecord, settings: Settings
+        self,
+        conversations: Conversations,
+        inference: Inference,
+        model: ModelRecord,
+        settings: Settings,
+        adapters: SkillAdapters | None = None,
     ) -> None:
         self._conversations = conversations
         self._inference = inference
         self._model = model
         self._settings = settings
+        self._adapters = adapters
+        self._adapter_sha256: str | None = None
         self._left_out: dict[SessionId, set[MessageId]] = {}
         self.stopping = threading.Event()
 
@@ -192,6 +201,8 @@ class Assistant:
             known = set()
         selection = Selection([m for m in path if m.id not in known], [m for m in path if m.id in known])
         given = path[-1].attachments if path else ()
+        adapter = self._adapters.of(asked.skill) if self._adapters is not None else None
+        self._adapter_sha256 = adapter.sha256 if adapter is not None else None
         while True:
             prompt = self._prompt(asked.system_prompt, selection.messages, asked.ending)
             events = self._inference.generate(
@@ -200,6 +211,7 @@ class Assistant:
                 reserve=context.reserve_tokens,
                 schema=asked.schema,
                 tools=asked.tools,
+                adapter=adapter,
                 stop=self.stopping,
             )
             try:
@@ -249,7 +261,7 @@ class Assistant:
         return Generation(
             model_name=self._model.name,
             model_sha256=self._model.sha256,
-            adapter_sha256=None,
+            adapter_sha256=self._adapter_sha256,
             sampling=msgspec.to_builtins(sampling),
             finish=finished.finish,
             prompt_tokens=finished.prompt_tokens,

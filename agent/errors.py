@@ -4,6 +4,7 @@ ClawError (vault.errors)
 └── AgentError
     ├── ModelError              a model can't be used
     │   ├── ModelRefused        exit 6: a file that isn't, or isn't any more, what it should be
+    │   ├── AdapterRefused      exit 6: a trained adapter that doesn't fit the model, or is none
     │   ├── ModelTooLarge       exit 5: it doesn't fit the memory there is, or that it may take
     │   └── RequestRefused      exit 2: a name, a source or a digest that can't be used as it was given
     ├── WorkerError             the inference worker failed
@@ -16,6 +17,7 @@ ClawError (vault.errors)
 from vault.errors import ClawError
 
 __all__ = [
+    "AdapterRefused",
     "AgentError",
     "AttachmentRefused",
     "ContextOverflow",
@@ -39,6 +41,12 @@ class ModelError(AgentError):
 
 class ModelRefused(ModelError):
     """A file isn't, or isn't any more, the model it should be."""
+
+    exit_code = 6
+
+
+class AdapterRefused(ModelError):
+    """A trained adapter doesn't fit the model, or is none."""
 
     exit_code = 6
 

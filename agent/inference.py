@@ -8,8 +8,12 @@ from typing import Protocol
 
 import msgspec
 
+from agent.adapters import Adapter
 from agent.errors import ContextOverflow, WorkerDied, WorkerError
+from agent.models.adapter import AdaptableModel
 from agent.worker.protocol import (
+    Adapt,
+    Adapted,
     Called,
     Cancel,
     ChatMessage,
@@ -97,6 +101,8 @@ class Inference:
     def __init__(self, weights: Weights, settings: InferenceSettings) -> None:
         self._descriptor = os.dup(weights.descriptor)
         self._settings = settings
+        self._adaptable: AdaptableModel | None = None
+        self._adapter = ""
         self._worker: WorkerProcess | None = None
         self._ready: Ready | None = None
         self._next_id = 1
@@ -111,6 +117,7 @@ class Inference:
                 return
             self._worker.discard()
         self._ready = None
+        self._adapter = ""
         self._worker = WorkerProcess(self._descriptor, self._settings)
 
     def ready(self) -> Ready:
@@ -147,6 +154,7 @@ class Inference:
         reserve: int,
         schema: str | None = None,
         tools: Sequence[OfferedTool] = (),
+        adapter: Adapter | None = None,
         stop: threading.Event | None = None,
     ) -> Generator[Event]:
         """Ask for a reply, and yield what happens until it is `Finished`.
@@ -160,12 +168,15 @@ class Inference:
             schema: A JSON schema that the reply must fit.
             tools: That may be called, where `Ready` says that the model has a form for it: the reply is then text,
                 or one `Called` before it is `Finished`.
+            adapter: That it is answered with. The worker keeps the one that it was last given: only another one is
+                read and sent to it, also to a worker that was started again.
             stop: Set before `cancel` is called; a reply that is stopped before its worker can answer, or whose
                 worker had to be ended for it, is `Finished` as cancelled too.
 
         Raises:
             Overfull: the messages don't fit; nothing was generated.
             ModelError: the model can't answer this (no chat template, say).
+            AdapterRefused: the adapter doesn't fit the model; the worker goes on with the one that it has.
             WorkerDied: the worker ended in the middle; the next call starts it again.
             WorkerError: another question is still being answered.
         """
@@ -191,6 +202,7 @@ class Inference:
         assert worker is not None
         answering, as_generated = False, True
         try:
+            self._adapt(worker, adapter)
             worker.send(request)
             answering = True
             if stop.is_set():  # while there was nothing yet that `cancel` could have stopped
@@ -198,7 +210,7 @@ class Inference:
             while True:
                 reply = worker.receive()
                 self._evaluating = True
-                if isinstance(reply, Ready | Counted) or reply.id != request.id:
+                if isinstance(reply, Ready | Counted | Adapted) or reply.id != request.id:
                     raise worker.give_up()
                 answering = isinstance(reply, Evaluated | Delta | Called)
                 match reply:
@@ -228,6 +240,27 @@ class Inference:
             self._running = None
             if answering and not worker.discarded:
                 self._stop_and_drain(worker, request.id)
+
+    def _adapt(self, worker: WorkerProcess, adapter: Adapter | None) -> None:
+        """See that the worker answers with an adapter, or with none."""
+        wanted = adapter.sha256 if adapter is not None else ""
+        if wanted == self._adapter:
+            return
+        content = b""
+        if adapter is not None:
+            if self._adaptable is None:
+                self._adaptable = AdaptableModel.read(self._descriptor)
+            content = adapter.read().reveal()
+            self._adaptable.check(content)
+        request = Adapt(self._next_id, content)
+        self._next_id += 1
+        worker.send(request)
+        reply = worker.receive()
+        if isinstance(reply, Failed) and reply.id == request.id:
+            raise failure(reply)
+        if not isinstance(reply, Adapted) or reply.id != request.id:
+            raise worker.give_up()
+        self._adapter = wanted
 
     def count(self, text: str) -> int:
         """How many tokens a text is, by itself.

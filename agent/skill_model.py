@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 
+from agent.adapters import Adapter
 from agent.inference import Inference
 from agent.worker.protocol import ChatMessage, Delta, Finished, Sampling
 from skills.model import Answer
@@ -24,11 +25,13 @@ class SkillModel:
     Args:
         inference: The model's worker.
         record: What the worker runs.
+        adapter: That it answers with.
     """
 
-    def __init__(self, inference: Inference, record: ModelRecord) -> None:
+    def __init__(self, inference: Inference, record: ModelRecord, adapter: Adapter | None = None) -> None:
         self._inference = inference
         self._record = record
+        self._adapter = adapter
 
     @property
     def name(self) -> str:
@@ -39,6 +42,11 @@ class SkillModel:
     def sha256(self) -> str:
         """Digest of the weights, in hex."""
         return self._record.sha256
+
+    @property
+    def adapter_sha256(self) -> str | None:
+        """Digest of the adapter that it answers with, in hex."""
+        return self._adapter.sha256 if self._adapter is not None else None
 
     @property
     def context(self) -> int:
@@ -80,7 +88,9 @@ class SkillModel:
         if system:
             messages.insert(0, ChatMessage("system", system))
         parts: list[str] = []
-        events = self._inference.generate(messages, sampling, reserve=max_tokens, schema=schema, stop=stop)
+        events = self._inference.generate(
+            messages, sampling, reserve=max_tokens, schema=schema, adapter=self._adapter, stop=stop
+        )
         with contextlib.closing(events):
             for event in events:
                 match event:

@@ -38,6 +38,7 @@ class Asked(NamedTuple):
         schema: A JSON schema that the reply must fit.
         ending: Put behind everything that was said.
         tools: That may be called in the model's own form.
+        skill: The name of the skill that is at work; empty for none.
     """
 
     system_prompt: str
@@ -45,6 +46,7 @@ class Asked(NamedTuple):
     schema: str | None = None
     ending: str = ""
     tools: tuple[OfferedTool, ...] = ()
+    skill: str = ""
 
 
 Generating = Generator[Delta | Evaluated | Called | Finished | Notice]
@@ -138,11 +140,14 @@ class ToolTurn:
             yield Notice(gone)
         self._note_what_was_read(question)
         choosing = self._own and not answering
-        asked = asked._replace(system_prompt=self._tools.system(asked.system_prompt))  # a step may take up a skill
+        # A step may take up a skill.
+        asked = asked._replace(
+            system_prompt=self._tools.system(asked.system_prompt), skill=self._tools.activation.name
+        )
         if choosing:
             sampling = msgspec.structs.replace(asked.sampling, max_tokens=_MOST_CHOICE_TOKENS, stop=())
-            asked = Asked(
-                asked.system_prompt, sampling, self._tools.schema(suggested), self._tools.question(suggested)
+            asked = asked._replace(
+                sampling=sampling, schema=self._tools.schema(suggested), ending=self._tools.question(suggested)
             )
         elif not answering:
             asked = asked._replace(

@@ -3,7 +3,15 @@
 import os
 import re
 
-from agent.errors import ModelError, ModelRefused, ModelTooLarge, Unconfined, WorkerDied, WorkerError
+from agent.errors import (
+    AdapterRefused,
+    ModelError,
+    ModelRefused,
+    ModelTooLarge,
+    Unconfined,
+    WorkerDied,
+    WorkerError,
+)
 from agent.worker.protocol import Failed, Reply, Request, Setup
 from vault.child import Child, Ending
 from vault.sanitize import sanitize
@@ -84,6 +92,11 @@ def failure(failed: Failed) -> ModelError | Unconfined | WorkerError:
             return ModelRefused(
                 f"llama.cpp can't load this model: {message}.",
                 hint="It may be damaged, or too new for this llama.cpp: get it again, or choose another.",
+            )
+        case "adapter":
+            return AdapterRefused(
+                f"The adapter can't be used with this model: {message}.",
+                hint="`claw skill adapters rollback SKILL` goes back to the one before; `off` uses none.",
             )
         case "memory":
             return ModelTooLarge(

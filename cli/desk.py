@@ -4,11 +4,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from agent.adapters import SkillAdapters
 from agent.assistant import Assistant
 from agent.inference import Inference
 from agent.models.catalogue import Catalogue
 from agent.models.embedded import EMBEDDED_NAME
 from cli.console import Console
+from vault.adapter_store import AdapterStore
 from vault.conversations import Conversations
 from vault.errors import NotFound
 from vault.lock import LockLimits
@@ -135,7 +137,7 @@ class Desk:
             self.inference.close()
         self.inference = inference
         self.model: ModelRecord = model
-        self.assistant = Assistant(self.conversations, inference, self.model, self.console.settings)
+        self.assistant = self._assistant(inference)
 
     @property
     def locked(self) -> str:
@@ -159,8 +161,16 @@ class Desk:
         self.vault.close()
         self.vault = self.console.open_vault()
         self.conversations = self.vault.conversations
-        self.assistant = Assistant(self.conversations, self.inference, self.model, self.console.settings)
+        self.assistant = self._assistant(self.inference)
         self._watch()
+
+    def _assistant(self, inference: Inference) -> Assistant:
+        return Assistant(self.conversations, inference, self.model, self.console.settings, self.adapters)
+
+    @property
+    def adapters(self) -> SkillAdapters:
+        """The adapters that skills use with the model; none without a vault."""
+        return SkillAdapters(AdapterStore(self.vault.database) if self.vault is not None else None, self.model)
 
     def _watch(self) -> None:
         """Have the worker forget what was said when the vault locks, and the vault lock when nobody is there."""

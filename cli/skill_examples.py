@@ -172,6 +172,11 @@ def _delete(arguments: argparse.Namespace, console: Console) -> int:
     console.say(f"{counted(done.removed, 'example')} removed.")
     if done.left:
         console.say(done.left)
+    if done.learned:
+        learned = ", ".join(f"{adapter.skill} {adapter.version} ({adapter.id})" for adapter in done.learned)
+        console.say(
+            f"What was learned from them stays: {learned}. `claw skill adapters delete ID` removes that too."
+        )
     return 0
 
 

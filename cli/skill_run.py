@@ -165,7 +165,8 @@ def _run_bundled(
         inference.cancel()
 
     began = time.monotonic()
-    work = Run(vault, name, skill.record.digest, task, SkillModel(inference, desk.model), stop)
+    model = SkillModel(inference, desk.model, desk.adapters.of(name))
+    work = Run(vault, name, skill.record.digest, task, model, stop)
     if work.resumed:
         console.say(
             f"Going on where it was stopped: {counted(work.known, 'answer')} of the model known from before."
@@ -219,7 +220,7 @@ def _as_json(name: str, outcome: "Outcome", work: "Run", desk: "Desk", task: "Ta
             "skill": name,
             "result": outcome.result,
             "markdown": outcome.markdown,
-            "model": {"name": work.name, "sha256": work.sha256, "adapter": None},
+            "model": {"name": work.name, "sha256": work.sha256, "adapter": work.adapter_sha256},
             "usage": {
                 "questions": usage.asked,
                 "kept": usage.kept,

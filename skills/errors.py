@@ -9,6 +9,7 @@ ClawError (vault.errors)
     ├── CapabilityRefused     a capability that isn't for this call, is used up or too old
     ├── ExampleRefused        exit 2: something that is no example to train on
     ├── ExamplesOff           exit 4: keeping results as examples isn't enabled
+    ├── AdapterChoice         exit 2: it isn't said which of several adapters is meant
     ├── EmbedderError         texts can't be compared
     │   ├── EmbedderMissing   the package with the embedder's files isn't installed
     │   ├── EmbedderRefused   exit 6: its files aren't those that they should be
@@ -25,6 +26,7 @@ ClawError (vault.errors)
 from vault.errors import ClawError
 
 __all__ = [
+    "AdapterChoice",
     "CapabilityRefused",
     "EmbedderDied",
     "EmbedderError",
@@ -87,6 +89,12 @@ class ExamplesOff(SkillError):
     """Keeping results as examples isn't enabled."""
 
     exit_code = 4
+
+
+class AdapterChoice(SkillError):
+    """A skill uses adapters with several models, and it isn't said which is meant."""
+
+    exit_code = 2
 
 
 class EmbedderError(SkillError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from skills.errors import ExampleRefused, ExamplesOff
 from skills.example_lines import FIELDS, MOST_BYTES, Fields, Reader, checked, numbered_lines
+from vault.adapter_store import AdapterRecord, adapters_learned_from
 from vault.classes import DataClass
 from vault.database import Connection
 from vault.errors import NotFound
@@ -56,10 +57,12 @@ class Deleted(NamedTuple):
     Attributes:
         removed: How many went.
         left: Where encrypted copies of them lie still, and until when; empty where nothing is left.
+        learned: The adapters that learned from them, which stay.
     """
 
     removed: int
     left: str
+    learned: tuple[AdapterRecord, ...] = ()
 
 
 class Examples:
@@ -182,7 +185,7 @@ class Examples:
         """
         wanted = list(dict.fromkeys(ids))
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, tuple[AdapterRecord, ...]]:
             for example_id in wanted:
                 if not connection.execute("SELECT 1 FROM skill_examples WHERE id = ?", (example_id,)).fetchone():
                     raise NotFound(
@@ -191,9 +194,10 @@ class Examples:
                     )
             removed = remove_examples(connection, wanted, time.time_ns() // 1_000_000)
             self._log(connection, f"{_counted(removed)} removed")
-            return removed
+            return removed, adapters_learned_from(connection, wanted)
 
-        return Deleted(self._vault.database.write(work), self._vault.database.clear_away())
+        removed, learned = self._vault.database.write(work)
+        return Deleted(removed, self._vault.database.clear_away(), learned)
 
     def delete_all(self, skill: str) -> Deleted:
         """Remove all examples of a skill; as `delete` says.

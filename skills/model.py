@@ -39,6 +39,11 @@ class LanguageModel(Protocol):
         ...
 
     @property
+    def adapter_sha256(self) -> str | None:
+        """Digest of the trained adapter that it answers with, in hex; `None` without one."""
+        ...
+
+    @property
     def context(self) -> int:
         """Its context window, in tokens: system, text, answer and the template around them have to fit."""
         ...

@@ -1,8 +1,9 @@
 """Runs of skills that ask a model many things: each answer is kept in the vault until the run is finished.
 
 A run that is stopped, or killed, is gone on with by running the same again: what was answered is there already.
-Answers are kept by digests of the skill, its input, the question, the model, and of what exactly was asked, so that
-nothing that changed meanwhile is taken for what it was. They are highly sensitive, and sealed one by one.
+Answers are kept by digests of the skill, its input, the question, the model, its adapter, and of what exactly was
+asked, so that nothing that changed meanwhile is taken for what it was. They are highly sensitive, and sealed one by
+one.
 """
 
 import hashlib
@@ -67,7 +68,7 @@ class Run:
         self._model = model
         self._stop = stop
         self.input_digest = _digest([_digest([source.text for source in task.sources]), task.question])
-        self.id = _digest([skill, digest, self.input_digest, model.sha256])
+        self.id = _digest([skill, digest, self.input_digest, model.sha256, model.adapter_sha256])
         self._answers = self._store.answers(self.id)
         self.resumed = bool(self._answers)
         self.usage = Usage()
@@ -81,6 +82,11 @@ class Run:
     def sha256(self) -> str:
         """The model's."""
         return self._model.sha256
+
+    @property
+    def adapter_sha256(self) -> str | None:
+        """The model's."""
+        return self._model.adapter_sha256
 
     @property
     def context(self) -> int:

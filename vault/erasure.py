@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from vault.adapter_store import AdapterRecord, adapters_learned_from, remove_adapters
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
@@ -53,6 +54,8 @@ class Plan(msgspec.Struct, frozen=True):
         roots: Those of them that the others were said after.
         files: Attachments that go from messages that stay.
         examples: Training examples that go, by their ids.
+        adapters: Trained adapters that go: they learned from what came from a source.
+        source: All that came from here goes.
         message_count: Of all messages that go.
         file_count: Of all attachments that go.
         copies: Conversations that were forked from what goes: they hold copies of it, and stay.
@@ -63,6 +66,8 @@ class Plan(msgspec.Struct, frozen=True):
     roots: tuple[str, ...] = ()
     files: tuple[AttachedFile, ...] = ()
     examples: tuple[str, ...] = ()
+    adapters: tuple[AdapterRecord, ...] = ()
+    source: str = ""
     message_count: int = 0
     file_count: int = 0
     copies: tuple[Session, ...] = ()
@@ -75,13 +80,14 @@ class Erased(msgspec.Struct, frozen=True):
     messages: int = 0
     files: int = 0
     examples: int = 0
+    adapters: int = 0
 
     def __add__(self, other: "Erased") -> "Erased":
         pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
         return Erased(*(ours + theirs for ours, theirs in pairs))
 
     def __str__(self) -> str:
-        names = "conversation", "message", "attached file", "training example"
+        names = "conversation", "message", "attached file", "training example", "trained adapter"
         kinds = zip(names, msgspec.structs.astuple(self), strict=True)
         parts = [f"{count:,} {name}{'s' * (count != 1)}" for name, count in kinds if count]
         return ", ".join(parts) or "nothing"
@@ -137,7 +143,7 @@ class Erasure:
         Files are those that were attached, and what a tool brought in from them.
 
         That is conversations, and in others the messages that came from there, with what was said after them; and
-        training examples that came from there.
+        training examples that came from there, with the adapters that learned from them, gone as they may be.
 
         Raises:
             NotFound: nothing came from there.
@@ -167,10 +173,11 @@ class Erasure:
     def _receipt(self, connection: Connection, erased: Erased) -> int | None:
         from vault.log.entries import Action, Entry
 
+        sensitive = erased.files or erased.examples or erased.adapters
         entry = Entry(
             action=Action.ERASE,
             purpose="the person's wish",
-            data_class=DataClass.HIGHLY_SENSITIVE if erased.files or erased.examples else DataClass.MEDIUM,
+            data_class=DataClass.HIGHLY_SENSITIVE if sensitive else DataClass.MEDIUM,
             description=f"erased {erased}",
         )
         try:
@@ -206,6 +213,10 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
     for file in plan.files:
         connection.execute("DELETE FROM attachments WHERE n = ? AND message_id = ?", (file.n, file.message_id))
         bury(connection, Buried.ATTACHMENT, attachment_id(file.message_id, file.name), now_ms)
+    adapters = {adapter.id for adapter in plan.adapters}
+    if plan.source:  # anew: one may have been trained since
+        adapters |= {adapter.id for adapter in adapters_learned_from(connection, plan.examples, plan.source)}
+    removed = remove_adapters(connection, adapters)
     examples = remove_examples(connection, plan.examples, now_ms)
     after = _count(connection)
     if after.messages < before.messages and (rebuilding or _separators_tell(connection)):
@@ -213,7 +224,11 @@ def erase(connection: Connection, plan: Plan, now_ms: int) -> Erased:
     if rebuilding:
         connection.execute(_SECURE_DELETE.format(1))
     return Erased(
-        before.sessions - after.sessions, before.messages - after.messages, before.files - after.files, examples
+        before.sessions - after.sessions,
+        before.messages - after.messages,
+        before.files - after.files,
+        examples,
+        removed,
     )
 
 
@@ -244,8 +259,9 @@ def _of_source(connection: Connection, name: str) -> Plan:
     sessions, messages = {session.id for session in plan.sessions}, set(plan.messages)
     staying = [AttachedFile(*row[:3]) for row in files if row[3] not in sessions and row[1] not in messages]
     examples = find_examples(connection, "source IN (?1, 'import:' || ?1)", name) if name else ()
-    plan = msgspec.structs.replace(plan, files=tuple(staying), examples=examples)
-    if not (plan.sessions or plan.messages or plan.files or plan.examples):
+    adapters = adapters_learned_from(connection, examples, name)
+    plan = msgspec.structs.replace(plan, files=tuple(staying), examples=examples, adapters=adapters, source=name)
+    if not (plan.sessions or plan.messages or plan.files or plan.examples or plan.adapters):
         raise NotFound(
             f"Nothing came from {name!r}.",
             hint="A source is a file that was attached, read or imported, by the last part of its path.",

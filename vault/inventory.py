@@ -24,6 +24,7 @@ class Kind(StrEnum):
     PERMISSIONS = "permissions"
     NOTES = "notes"
     EXAMPLES = "training examples"
+    ADAPTERS = "trained adapters"
     SKILL_RUNS = "unfinished runs of skills"
     KEYS = "keys of this device"
     LOG = "transparency log"
@@ -142,6 +143,33 @@ TABLES: dict[str, Table] = {
         ("id",),
         {**_all(_MEDIUM, "id skill kind source created_ms"), **_all(_SENSITIVE, "input output")},
         since=7,
+    ),
+    "skill_adapters": Table(
+        Kind.ADAPTERS,
+        ("id",),
+        _all(
+            _MEDIUM,
+            "id skill base_sha256 version active sha256 bytes kind rank parameters examples loss_before loss_after "
+            "created_ms",
+        ),
+        merges=False,  # what answers in the place of the model can't be imported
+        since=10,
+    ),
+    "skill_adapter_parts": Table(
+        Kind.ADAPTERS,
+        ("adapter", "part"),
+        {**_all(_MEDIUM, "adapter part"), "data": _SENSITIVE},
+        erased_with="skill_adapters",
+        merges=False,
+        since=10,
+    ),
+    "skill_adapter_examples": Table(
+        Kind.ADAPTERS,
+        ("adapter", "example"),
+        _all(_MEDIUM, "adapter example source"),
+        erased_with="skill_adapters",
+        merges=False,
+        since=10,
     ),
     "skill_runs": Table(
         Kind.SKILL_RUNS,

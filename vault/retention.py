@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from vault.adapter_store import find_adapters
 from vault.classes import DataClass
 from vault.connection import Connection
 from vault.database import Database
@@ -43,6 +44,8 @@ class Retained(StrEnum):
     """Archived conversations; then they are erased."""
     EXAMPLES = "examples"
     """Training examples, after they were kept; then they are erased."""
+    ADAPTERS = "adapters"
+    """Trained adapters, after they were trained; then they are erased."""
     SENSITIVE_LOG = "sensitive-log"
     """What entries of the transparency log say of sensitive operations; then their leaf alone stays."""
     LOG = "log"
@@ -67,6 +70,7 @@ DEFAULTS: dict[Retained, _Default] = {
     Retained.SESSIONS: _Default(30, "archived"),
     Retained.ARCHIVED_SESSIONS: _Default(None, "erased"),
     Retained.EXAMPLES: _Default(None, "erased"),
+    Retained.ADAPTERS: _Default(None, "erased"),
     Retained.SENSITIVE_LOG: _Default(7, "cleared; the leaf stays"),
     Retained.LOG: _Default(90, "cleared; the leaf stays"),
     Retained.NOTIFICATIONS: _Default(30, "removed"),
@@ -74,12 +78,13 @@ DEFAULTS: dict[Retained, _Default] = {
     Retained.UNFINISHED_DOWNLOADS: _Default(7, "removed"),
     Retained.TEMPORARY_FILES: _Default(0, "removed"),
 }
-"""Days, and what happens then. Archived conversations and examples are the person's own until they say."""
+"""Days, and what happens then. Archived conversations, examples and adapters are the person's own."""
 
 KEPT_BY: dict[Kind, tuple[Retained, ...]] = {
     Kind.CONVERSATIONS: (Retained.SESSIONS, Retained.ARCHIVED_SESSIONS),
     Kind.ATTACHMENTS: (Retained.SESSIONS, Retained.ARCHIVED_SESSIONS),
     Kind.EXAMPLES: (Retained.EXAMPLES,),
+    Kind.ADAPTERS: (Retained.ADAPTERS,),
     Kind.LOG: (Retained.SENSITIVE_LOG, Retained.LOG),
     Kind.NOTIFICATIONS: (Retained.NOTIFICATIONS,),
     Kind.SKILL_RUNS: (Retained.UNFINISHED_RUNS,),
@@ -235,6 +240,8 @@ class Retention:
             ).rowcount
         if (limit := before[Retained.EXAMPLES]) is not None:
             erased += erase(connection, Plan(examples=find_examples(connection, "created_ms < ?", limit)), now)
+        if (limit := before[Retained.ADAPTERS]) is not None:
+            erased += erase(connection, Plan(adapters=find_adapters(connection, "created_ms < ?", limit)), now)
         for what, sensitive in ((Retained.SENSITIVE_LOG, True), (Retained.LOG, False)):
             if (limit := before[what]) is not None:
                 cleared += self._log().expire(connection, limit, sensitive)

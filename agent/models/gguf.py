@@ -9,24 +9,17 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 is stricter than the page (no nested arrays, tensors one after the other), so is this reader.
 """
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 
 from agent.errors import ModelRefused
-from agent.models.ggml_types import FILE_TYPES, TENSOR_TYPES
+from agent.models.ggml_types import FILE_TYPES
+from agent.models.layout import read_preamble, read_tensors
 from agent.models.metadata import Metadata, read_metadata
 from agent.models.window import Window
 
 __all__ = ["GgufHeader", "read_header"]
 
-_MAX_METADATA = 65_536
-_MAX_TENSORS = 65_536
-_MAX_TENSOR_NAME_BYTES = 63  # GGML_MAX_NAME - 1
-_MAX_DIMENSIONS = 4
-_MAX_ALIGNMENT = 2**20
-_MAX_ELEMENTS = 2**62
-_DEFAULT_ALIGNMENT = 32
 _F16_BYTES = 2
 
 
@@ -86,42 +79,14 @@ def read_header(descriptor: int) -> GgufHeader:
     Raises:
         ModelRefused: it isn't a complete GGUF model that llama.cpp could load; the message says why.
     """
-    window = Window(descriptor, os.fstat(descriptor).st_size)
-    tensor_count, metadata_count = _read_preamble(window)
+    window = Window.of_file(descriptor)
+    tensor_count, metadata_count = read_preamble(window)
     metadata = read_metadata(window, metadata_count)
     _refuse_other_kinds(metadata)
-    elements, types = _read_tensors(window, tensor_count, _alignment(metadata))
-    return _header(metadata, elements, types, window.size)
-
-
-def _read_preamble(window: Window) -> tuple[int, int]:
-    magic = window.peek(4)
-    if magic != b"GGUF":
-        kind = "an empty file" if not magic else "a web page" if magic.lstrip()[:1] == b"<" else "something else"
-        raise ModelRefused(
-            f"The file isn't a GGUF model: it begins like {kind}.",
-            hint="Only models in the GGUF format can be used; look for a file that ends in .gguf.",
-        )
-    window.skip(4)
-    version = window.integer(4)
-    if version in (2 << 24, 3 << 24):
-        raise ModelRefused(
-            "The file is a big-endian GGUF model, made for another kind of computer.",
-            hint="Use the little-endian one.",
-        )
-    if version not in (2, 3):
-        raise ModelRefused(
-            f"The file is of GGUF version {version}; versions 2 and 3 are known.",
-            hint="Look for a newer conversion of the model." if version < 2 else "Update OpenClaw Core.",
-        )
-    tensor_count, metadata_count = window.integer(8), window.integer(8)
-    if tensor_count > _MAX_TENSORS or metadata_count > _MAX_METADATA:
-        raise ModelRefused(
-            f"The GGUF header is damaged: it announces {tensor_count} tensors and {metadata_count} entries."
-        )
-    if not tensor_count:
-        raise ModelRefused("The GGUF file holds no weights; it is perhaps a vocabulary alone.")
-    return tensor_count, metadata_count
+    types: Counter[str] = Counter()
+    for tensor in read_tensors(window, tensor_count, metadata):
+        types[tensor.type] += tensor.elements
+    return _header(metadata, types, window.size)
 
 
 def _refuse_other_kinds(metadata: Metadata) -> None:
@@ -140,65 +105,7 @@ def _refuse_other_kinds(metadata: Metadata) -> None:
         )
 
 
-def _alignment(metadata: Metadata) -> int:
-    alignment = metadata.value("general.alignment", _DEFAULT_ALIGNMENT)
-    if type(alignment) is not int or not 1 <= alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
-        raise ModelRefused("The GGUF header is damaged: its alignment isn't a power of two.")
-    return alignment
-
-
-def _read_tensors(window: Window, count: int, alignment: int) -> tuple[int, Counter[str]]:
-    """Read where each tensor lies, and check that the file is long enough to hold them all.
-
-    Returns:
-        The number of weights, and how many of them are of each type.
-    """
-    names: set[str] = set()
-    types: Counter[str] = Counter()
-    used = 0
-    for _ in range(count):
-        name = window.text(_MAX_TENSOR_NAME_BYTES, "a tensor's name")
-        if name in names:
-            raise ModelRefused("The GGUF header is damaged: two tensors have the same name.")
-        names.add(name)
-        elements, row = _read_shape(window)
-        type_number, offset = window.integer(4), window.integer(8)
-        packing = TENSOR_TYPES.get(type_number)
-        if packing is None:
-            raise ModelRefused(
-                f"The GGUF file holds a tensor of type {type_number}, which this version doesn't know.",
-                hint="Look for a newer conversion of the model, or update OpenClaw Core.",
-            )
-        if row % packing.block:
-            raise ModelRefused(f"The GGUF header is damaged: a {packing.name} row has {row} numbers.")
-        start = -(-used // alignment) * alignment
-        if offset != start:
-            raise ModelRefused(f"The GGUF header is damaged: a tensor lies at {offset} and should at {start}.")
-        used = start + elements // packing.block * packing.bytes
-        types[packing.name] += elements
-    needed = -(-window.position // alignment) * alignment + used
-    if needed > window.size:
-        raise ModelRefused(
-            f"The file is cut off: it has {window.size:,} bytes of {needed:,}.", hint="Fetch or copy it again."
-        )
-    return types.total(), types
-
-
-def _read_shape(window: Window) -> tuple[int, int]:
-    """A tensor's number of elements, and of those in a row."""
-    dimensions = window.integer(4)
-    if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise ModelRefused(f"The GGUF header is damaged: a tensor has {dimensions} dimensions.")
-    shape = [window.integer(8) for _ in range(dimensions)]
-    elements = 1
-    for length in shape:
-        elements *= length
-        if not 1 <= elements <= _MAX_ELEMENTS:
-            raise ModelRefused("The GGUF header is damaged: a tensor has an impossible size.")
-    return elements, shape[0]
-
-
-def _header(metadata: Metadata, parameters: int, types: Counter[str], file_bytes: int) -> GgufHeader:
+def _header(metadata: Metadata, types: Counter[str], file_bytes: int) -> GgufHeader:
     architecture = metadata.text("general.architecture")
     if not architecture:
         raise ModelRefused("The GGUF file doesn't say which architecture the model has.")
@@ -218,7 +125,7 @@ def _header(metadata: Metadata, parameters: int, types: Counter[str], file_bytes
         head_count_kv=heads_kv,
         key_length=metadata.largest(f"{architecture}.attention.key_length", each),
         value_length=metadata.largest(f"{architecture}.attention.value_length", each),
-        parameters=parameters,
+        parameters=types.total(),
         quantization=stated or types.most_common(1)[0][0],
         licence=metadata.text("general.license"),
         chat_template=metadata.text("tokenizer.chat_template") or None,

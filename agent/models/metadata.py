@@ -12,7 +12,7 @@ _MAX_TEXT_BYTES = 4 * 2**20  # a chat template or licence text of more than this
 _MAX_ARRAY_KEPT = 65_536
 _MAX_NUMBER = 2**31 - 1
 
-_KEPT_TEXTS = ("general.", "tokenizer.chat_template", "tokenizer.ggml.model")
+_KEPT_TEXTS = ("general.", "adapter.", "tokenizer.chat_template", "tokenizer.ggml.model")
 _KEPT_ARRAYS = ".attention.head_count"  # one number per layer
 
 _STRING, _ARRAY = 8, 9
@@ -34,10 +34,15 @@ Value = int | float | bool | str | list[int]
 
 
 class Metadata:
-    """The values that were kept, by key; each reader refuses a value of another kind than it should be."""
+    """The values that were kept, by key; each reader refuses a value of another kind than it should be.
 
-    def __init__(self, values: dict[str, Value]) -> None:
+    Attributes:
+        kinds: Of every entry, kept or not, the number of its type in GGUF.
+    """
+
+    def __init__(self, values: dict[str, Value], kinds: dict[str, int]) -> None:
         self._values = values
+        self.kinds = kinds
 
     def value(self, key: str, otherwise: Value | None = None) -> Value | None:
         """The value as it stands in the file."""
@@ -72,16 +77,16 @@ def read_metadata(window: Window, count: int) -> Metadata:
         ModelRefused: they are none that the format allows, or end too early.
     """
     values: dict[str, Value] = {}
-    seen: set[str] = set()
+    kinds: dict[str, int] = {}
     for _ in range(count):
         key = window.text(_MAX_KEY_BYTES, "a key")
-        if key in seen:
+        if key in kinds:
             raise ModelRefused("The GGUF header is damaged: a key occurs twice.")
-        seen.add(key)
-        value = _read_value(window, key, window.integer(4))
+        kinds[key] = window.integer(4)
+        value = _read_value(window, key, kinds[key])
         if value is not None:
             values[key] = value
-    return Metadata(values)
+    return Metadata(values, kinds)
 
 
 def _read_value(window: Window, key: str, kind: int) -> Value | None:

@@ -1,7 +1,10 @@
 """Reading a file forwards through a bounded window, believing no length that the file states."""
 
+import functools
 import os
 import struct
+from collections.abc import Callable
+from typing import Self
 
 from agent.errors import ModelRefused
 
@@ -18,20 +21,30 @@ class Window:
     """A file's bytes from the first on, as far as a header may reach.
 
     Args:
-        descriptor: Open for reading; its own position is neither used nor moved.
+        read: Gives so many bytes from a place on, or fewer where the file ends.
         size: The file's size; nothing is read beyond it.
 
     Attributes:
         size: As given.
     """
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         self.size = size
-        self._descriptor = descriptor
+        self._read = read
         self._limit = min(size, _MAX_HEADER_BYTES)
         self._start = 0  # of the buffer, in the file
         self._at = 0  # in the buffer
         self._buffer = b""
+
+    @classmethod
+    def of_file(cls, descriptor: int) -> Self:
+        """Over a file that is open for reading; the descriptor's own position is neither used nor moved."""
+        return cls(functools.partial(os.pread, descriptor), os.fstat(descriptor).st_size)
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Self:
+        """Over a file that is in memory."""
+        return cls(lambda count, at: data[at : at + count], len(data))
 
     @property
     def position(self) -> int:
@@ -115,7 +128,7 @@ class Window:
         wanted = min(max(count, _WINDOW_BYTES), self._limit - self._start)
         buffer = bytearray()
         while len(buffer) < wanted:
-            part = os.pread(self._descriptor, wanted - len(buffer), self._start + len(buffer))
+            part = self._read(wanted - len(buffer), self._start + len(buffer))
             if not part:
                 break
             buffer += part

@@ -6,9 +6,22 @@ import os
 import queue
 import resource
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from agent.worker.protocol import PROTOCOL, Cancel, Count, Counted, Failed, Generate, Reply, Request, Setup
+from agent.worker.protocol import (
+    PROTOCOL,
+    Adapt,
+    Adapted,
+    Cancel,
+    Count,
+    Counted,
+    Failed,
+    Generate,
+    Reply,
+    Request,
+    Setup,
+)
 from vault.frames import FrameReader, FrameWriter, own_pipes
 
 if TYPE_CHECKING:
@@ -61,7 +74,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         writer.write(Failed(0, "memory", str(error) or "the model can't be loaded into it"))
         return
     writer.write(engine.ready("seccomp" if setup.confine else "none"))
-    inbox: queue.SimpleQueue[Generate | Count] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Generate | Count | Adapt] = queue.SimpleQueue()
     cancelled: set[int] = set()
     current = [0]
 
@@ -72,7 +85,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
             except BaseException as error:  # noqa: BLE001  this thread's end alone would leave both sides waiting for ever
                 os.write(2, type(error).__name__.encode())
                 os._exit(1)
-            if isinstance(message, Generate | Count):
+            if isinstance(message, Generate | Count | Adapt):
                 inbox.put(message)
             elif isinstance(message, Cancel):
                 cancelled.add(message.id)
@@ -88,6 +101,9 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
             writer.write(Counted(request.id, engine.count(request.text)))
             continue
         engine.stop_flag[0] = b"\0"
+        if isinstance(request, Adapt):
+            _adapt(engine, request, writer)
+            continue
         current[0] = request.id
         if request.id in cancelled:
             engine.stop_flag[0] = b"\1"
@@ -109,6 +125,21 @@ def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> 
         writer.write(Failed(request.id, "schema", str(error)))
     except (OutOfMemory, MemoryError) as error:
         writer.write(Failed(request.id, "memory", str(error) or "the prompt can't be held in it"))
+
+
+def _adapt(engine: "Engine", request: Adapt, writer: FrameWriter[Reply]) -> None:
+    from agent.worker.engine import OutOfMemory
+    from agent.worker.lora import AdapterFailed
+
+    started = time.perf_counter()
+    try:
+        engine.adapt(request.content)
+    except AdapterFailed as error:
+        writer.write(Failed(request.id, "adapter", str(error)))
+    except (OutOfMemory, MemoryError) as error:
+        writer.write(Failed(request.id, "memory", str(error) or "the adapter can't be held in it"))
+    else:
+        writer.write(Adapted(request.id, time.perf_counter() - started))
 
 
 def _go_first() -> None:

@@ -4,14 +4,16 @@
 worker doesn't need. So the package is entered by its low-level module alone.
 """
 
+import contextlib
 import ctypes
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["abort_when_set", "last_error", "llama", "open_stream"]
+__all__ = ["abort_when_set", "last_error", "llama", "memory_stream", "open_stream"]
 
 
 def _load() -> Any:  # noqa: ANN401  the bindings are untyped
@@ -41,6 +43,9 @@ llama.llama_log_set(_log_callback, ctypes.c_void_p(0))
 _libc = ctypes.CDLL(None)
 _libc.fdopen.restype = ctypes.c_void_p
 _libc.fdopen.argtypes = (ctypes.c_int, ctypes.c_char_p)
+_libc.fmemopen.restype = ctypes.c_void_p
+_libc.fmemopen.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p)
+_libc.fclose.argtypes = (ctypes.c_void_p,)
 
 
 def last_error() -> str:
@@ -62,6 +67,22 @@ def open_stream(descriptor: int) -> ctypes.c_void_p:
     if not stream:
         raise OSError("the model's descriptor can't be read")
     return ctypes.c_void_p(stream)
+
+
+@contextlib.contextmanager
+def memory_stream(data: bytes) -> Iterator[ctypes.c_void_p]:
+    """A C `FILE *` over bytes in memory (POSIX.1-2008, fmemopen): no file, no descriptor, no system call.
+
+    Raises:
+        MemoryError: there is no memory for its buffer, or there are no bytes.
+    """
+    stream = _libc.fmemopen(data, len(data), b"rb")
+    if not stream:
+        raise MemoryError
+    try:
+        yield ctypes.c_void_p(stream)
+    finally:
+        _libc.fclose(stream)
 
 
 def abort_when_set(context: Any, flag: "ctypes.Array[ctypes.c_char]") -> None:  # noqa: ANN401

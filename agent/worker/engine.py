@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.worker.binding import abort_when_set, last_error, llama, open_stream
 from agent.worker.grammar import CALL_BEGINS, grammar_of, grammar_of_calls
+from agent.worker.lora import AdapterFailed, finite, load_adapter, put_on
 from agent.worker.protocol import (
     ChatMessage,
     Evaluated,
@@ -78,6 +79,7 @@ class Engine:
         self.vocabulary = Vocabulary(self._model)
         self._templates: dict[bytes | None, ChatTemplate] = {}
         self._context: Any = None
+        self._adapter: Any = None
         self._room = 0
         self._cached: list[int] = []
         self._one = (llama.llama_token * 1)()
@@ -108,6 +110,39 @@ class Engine:
     def count(self, text: str) -> int:
         """How many tokens a text is."""
         return len(self.vocabulary.tokenize(text, control=False, first=False))
+
+    def adapt(self, content: bytes) -> None:
+        """Answer with an adapter from now on, or without one; what the cache holds belongs to the one before.
+
+        Args:
+            content: A GGUF LoRA that is known to fit the model; empty for none.
+
+        Raises:
+            AdapterFailed, OutOfMemory: it can't be used; the one before is in use.
+        """
+        before, fresh = self._adapter, load_adapter(self._model, content) if content else None
+        try:
+            self._put_on(fresh)
+            if fresh is not None:
+                self._prove()
+        except BaseException:
+            self._put_on(before)
+            llama.llama_adapter_lora_free(fresh)
+            raise
+        if before is not None:
+            llama.llama_adapter_lora_free(before)
+
+    def _put_on(self, adapter: Any) -> None:  # noqa: ANN401
+        self._forget_from(0)
+        put_on(self._context, adapter)
+        self._adapter = adapter
+
+    def _prove(self) -> None:
+        """See that the model still computes numbers, and have it ready for the next question."""
+        self._evaluate_batch((llama.llama_token * 1)(), 1)
+        if not finite(self._context, llama.llama_vocab_n_tokens(self.vocabulary.handle)):
+            raise AdapterFailed("with it, the model computes nothing that is a number")
+        self._forget_from(0)
 
     def generate(self, request: Generate, send: Callable[[Reply], None]) -> None:
         """Answer one request; `stop_flag` set by another thread ends it within milliseconds.
@@ -359,6 +394,7 @@ class Engine:
         if not context:
             raise OutOfMemory(f"a context window of {room} tokens doesn't fit: {last_error() or 'no reason given'}")
         abort_when_set(context, self.stop_flag)
+        put_on(context, self._adapter)
         return context
 
 

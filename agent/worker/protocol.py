@@ -6,6 +6,8 @@ import msgspec
 
 __all__ = [
     "PROTOCOL",
+    "Adapt",
+    "Adapted",
     "Called",
     "Cancel",
     "ChatMessage",
@@ -27,7 +29,7 @@ __all__ = [
     "ToolForm",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of these messages; both ends come from one installation, so a difference is refused."""
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -143,7 +145,19 @@ class Count(msgspec.Struct, frozen=True, tag="count"):
     text: str
 
 
-Request = Setup | Generate | Cancel | Count
+class Adapt(msgspec.Struct, frozen=True, tag="adapt"):
+    """Answer with an adapter from now on, or without one; what the cache holds is forgotten.
+
+    Attributes:
+        id: Names this request in its answer, `Adapted` or `Failed`; after the latter, all is as it was.
+        content: A GGUF LoRA that is known to fit the model; empty for none.
+    """
+
+    id: int
+    content: bytes
+
+
+Request = Setup | Generate | Cancel | Count | Adapt
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -250,7 +264,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """
 
     id: int
-    kind: Literal["model", "memory", "confinement", "template", "schema", "internal"]
+    kind: Literal["model", "adapter", "memory", "confinement", "template", "schema", "internal"]
     message: str
 
 
@@ -261,4 +275,15 @@ class Counted(msgspec.Struct, frozen=True, tag="counted"):
     tokens: int
 
 
-Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed | Counted
+class Adapted(msgspec.Struct, frozen=True, tag="adapted"):
+    """What is answered from now on is answered so.
+
+    Attributes:
+        swap_s: Seconds that it took.
+    """
+
+    id: int
+    swap_s: float
+
+
+Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed | Counted | Adapted

@@ -110,6 +110,10 @@ def _consequences(plan: "Plan") -> list[str]:
         )
     if plan.examples:
         lines.append(f"{_count(len(plan.examples), 'training example')} that came from there.")
+    if plan.adapters:
+        called = ", ".join(f"{adapter.skill} {adapter.version}" for adapter in plan.adapters[:_SHOWN])
+        more = "" if len(plan.adapters) <= _SHOWN else f" and {len(plan.adapters) - _SHOWN:,} more"
+        lines.append(f"{_count(len(plan.adapters), 'trained adapter')} that learned from it: {called}{more}.")
     if plan.copies:
         lines.append(f"Forked from it, these hold copies and stay: {_titles(plan.copies)}.")
     return lines

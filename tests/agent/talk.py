@@ -1,5 +1,6 @@
 """Asking a worker from a test, and waiting for what it does."""
 
+import hashlib
 import os
 import threading
 import time
@@ -11,8 +12,10 @@ from typing import NamedTuple
 import msgspec
 import psutil
 
+from agent.adapters import Adapter
 from agent.inference import Event, Inference
 from agent.worker.protocol import ChatMessage, Delta, Finished, Sampling
+from vault.classes import HighlySensitive
 from vault.settings import InferenceSettings
 
 GREEDY = Sampling(
@@ -67,9 +70,10 @@ def ask(
     sampling: Sampling = GREEDY,
     reserve: int = 32,
     schema: str | None = None,
+    adapter: Adapter | None = None,
 ) -> Answer:
     """Ask, and wait for the end of the reply."""
-    return answer(list(inference.generate(messages, sampling, reserve=reserve, schema=schema)))
+    return answer(list(inference.generate(messages, sampling, reserve=reserve, schema=schema, adapter=adapter)))
 
 
 def answer(events: list[Event]) -> Answer:
@@ -112,3 +116,8 @@ def when(condition: Callable[[], bool], action: Callable[[], object]) -> threadi
     thread = threading.Thread(target=wait_and_act)
     thread.start()
     return thread
+
+
+def adapter(content: bytes) -> Adapter:
+    """An adapter as a question is asked with it."""
+    return Adapter(hashlib.sha256(content).hexdigest(), lambda: HighlySensitive(content))

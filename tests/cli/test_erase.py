@@ -51,7 +51,7 @@ def test_without_anybody_to_ask_it_needs_yes(person: Person) -> None:
     assert conversations(person) == ["About colours"]
     done = person.claw("vault", "erase", "--session", "About colours", "--yes", "--json")
     assert json.loads(done.stdout) == {
-        "erased": {"sessions": 1, "messages": 3, "files": 1, "examples": 0},
+        "erased": {"sessions": 1, "messages": 3, "files": 1, "examples": 0, "adapters": 0},
         "entry": 0,
         "gone": True,
         "left": "",

@@ -35,6 +35,7 @@ def test_the_rules_are_shown_with_their_defaults(person: Person) -> None:
         "sessions": 30,
         "archived-sessions": None,
         "examples": None,
+        "adapters": None,
         "sensitive-log": 7,
         "log": 90,
         "notifications": 30,

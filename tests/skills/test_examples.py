@@ -218,7 +218,7 @@ def test_ctrl_c_leaves_nothing_half(vault: Vault, examples: Examples, tmp_path: 
 def test_what_is_removed_leaves_nothing_in_the_pages(vault: Vault, home: Home, examples: Examples) -> None:
     ids = [examples.add("summarizer", f"in {n}", "out") for n in range(3)]
     sealed = vault.database.read(lambda c: c.execute("SELECT id, input FROM skill_examples").fetchall())
-    assert examples.delete(ids[:2]) == (2, "")
+    assert examples.delete(ids[:2]) == (2, "", ())
     assert [record.id for record in examples.records()] == ids[2:]
     plain = decrypted(home.database, vault._master.derive("database"))
     assert {row[0] for row in sealed if bytes(row[1]) in plain} == {ids[2]}

@@ -33,6 +33,7 @@ ALLOWED = {
         "module_from_spec, sys.modules": "loads the binding without its package's own beginning",
     },
     "agent/worker/engine.py": {"ctypes": "hands buffers to llama.cpp"},
+    "agent/worker/lora.py": {"ctypes": "hands an adapter to llama.cpp, and reads numbers of it"},
     "agent/worker/sampling.py": {"ctypes": "hands numbers to llama.cpp"},
     "agent/worker/vocabulary.py": {"ctypes": "hands buffers to llama.cpp"},
     "cli/config.py": {"subprocess": "starts the person's editor"},

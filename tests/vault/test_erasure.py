@@ -435,7 +435,7 @@ def foreign_keys(connection: Connection, table: str) -> list[tuple[str, str]]:
     return [(row[2], row[6]) for row in rows]
 
 
-ROOTS = {"sessions", "messages", "attachments", "skill_examples"}
+ROOTS = {"sessions", "messages", "attachments", "skill_examples", "skill_adapters"}
 """Tables from which `vault.erasure` deletes by itself."""
 BY_THEIR_OWN_COMMAND = {"skills", "permissions", "notes"}
 """What `claw skill rm`, `claw permission set … default` and `claw memory forget` remove."""

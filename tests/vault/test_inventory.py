@@ -8,6 +8,7 @@ import pytest
 from tests.fixtures.databases import decrypted
 from tests.fixtures.models import PASSPHRASE
 from vault import migrations
+from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
 from vault.classes import DataClass, HighlySensitive
 from vault.connection import Connection
 from vault.conversations import Conversations
@@ -120,7 +121,10 @@ def fill(vault: Vault) -> None:
         reply = kept.append(session.id, asked.id, "assistant", "", status="streaming")
         kept.finish(reply.id, "done", "complete", GENERATION)
     texts = (f"{CANARY} in", f"{CANARY} out")
-    vault.database.write(lambda c: ExampleStore(vault.database).put(c, "count", ExampleKind.ADDED, texts))
+    example = vault.database.write(lambda c: ExampleStore(vault.database).put(c, "count", ExampleKind.ADDED, texts))
+    trained = TrainedAdapter("count", "ab" * 32, AdapterKind.FFA, 8, 7, (example,))
+    weights = HighlySensitive(CANARY.encode())
+    vault.database.write(lambda c: AdapterStore(vault.database).put(c, trained, weights))
     RunStore(vault.database).keep("ab" * 32, "a-skill", "cd" * 32, HighlySensitive(CANARY.encode()))
     vault.log.append(
         Entry(action=Action.EXPORT, purpose="a test", data_class=DataClass.MEDIUM, description="three things")

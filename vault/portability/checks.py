@@ -5,6 +5,7 @@ import re
 
 import msgspec
 
+from vault.adapter_store import PART_BYTES, AdapterKind
 from vault.classes import DataClass
 from vault.example_store import ExampleKind, is_skill_name
 from vault.log.checkpoint import SEED_BYTES
@@ -23,8 +24,8 @@ __all__ = ["YEAR_10000_MS", "means_something"]
 YEAR_10000_MS = 253_402_300_800_000
 """The first millisecond that a calendar of four digits can't name."""
 
-_IDS = {"session_id", "message_id", "parent_id", "head", "forked_from"}
-_WITH_IDS = {"sessions", "messages", "skill_examples", "tombstones", "notes"}
+_IDS = {"session_id", "message_id", "parent_id", "head", "forked_from", "adapter", "example"}
+_WITH_IDS = {"sessions", "messages", "skill_examples", "skill_adapters", "tombstones", "notes"}
 _ID = re.compile("[0-9A-Za-z_-]{1,64}")  # they are printed, and become part of file names
 _EMBEDDED = ModelSettings().default  # never registered: it comes with the program
 _MOST_A_DAY = 1 << 50  # bytes; ever so many days of it can be added up
@@ -44,10 +45,16 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
             return _is_text(value)
         case "skill_examples", ("input" | "output"), bytes():
             return _is_text(value)
-        case "skill_examples", "skill", str():
+        case (("skill_examples" | "skill_adapters"), "skill", str()):
             return is_skill_name(value)
         case "skill_examples", "kind", str():
             return value in list(ExampleKind)
+        case "skill_adapters", "kind", str():
+            return value in list(AdapterKind)
+        case "skill_adapters", ("sha256" | "base_sha256"), str():
+            return _SHA256.fullmatch(value) is not None
+        case "skill_adapter_parts", "data", bytes():
+            return len(value) <= PART_BYTES
         case "generations", "sampling", str():
             return _is_object(value)
         case "generations", "tokens", bytes():

@@ -32,7 +32,8 @@ tools to verify.
 To take it back into a vault: `claw vault import` and the name of this folder. Conversations, attached files,
 notes, where replies came from, which models were registered, training examples, and what was erased on purpose come
 back as they were. The transparency log, the notifications, the counts of bytes sent and how long things are kept
-tell of one device alone: they are here to be read, and aren't imported.
+tell of one device alone: they are here to be read, and aren't imported. Neither are skills, permissions and trained
+adapters, which decide what the assistant does: agreeing to them can't be imported.
 """
 
 

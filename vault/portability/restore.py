@@ -60,9 +60,10 @@ def fill_from_backup(
 
 
 def _close_what_others_opened(connection: Connection) -> None:
-    """Remove the rules that open something, and switch off the skills that were agreed to."""
+    """Remove the rules that open something, and switch off the skills and adapters that were agreed to."""
     connection.execute("DELETE FROM permissions WHERE decision != 'deny'")
     connection.execute("UPDATE skills SET enabled = 0")
+    connection.execute("UPDATE skill_adapters SET active = 0")
 
 
 def merge_backup(vault: "Vault", file: Path, opener: Opener, progress: Progress | None = None) -> Merged:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
-from vault.classes import DataClass
+from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
+from vault.classes import DataClass, HighlySensitive
 from vault.connection import Connection
 from vault.example_store import ExampleKind, ExampleStore
 from vault.home import Home
@@ -47,9 +48,11 @@ def furnish(vault: Vault) -> None:
     vault.log.append(entry)
 
     def rest(connection: Connection) -> None:
-        ExampleStore(vault.database).put(
+        example = ExampleStore(vault.database).put(
             connection, "count", ExampleKind.ADDED, (f"{CANARY} in", f"{CANARY} out"), f"{CANARY}.txt"
         )
+        trained = TrainedAdapter("count", "ab" * 32, AdapterKind.CORE, 16, 15_360, (example,), 3.27, 3.08)
+        AdapterStore(vault.database).put(connection, trained, HighlySensitive(CANARY.encode() + b"\xff\0"))
         Notifications(vault.database).raise_(ManyFailedUnlocks(7, 1_700_000_000_000), connection)
         connection.execute("INSERT INTO retention VALUES ('sessions', 90)")
         connection.execute("INSERT INTO skills VALUES ('count', ?, 'from/here', 8, 1)", ("cd" * 32,))

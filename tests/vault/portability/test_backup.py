@@ -21,6 +21,7 @@ from tests.vault.portability.conftest import (
     rows_of,
     twin_of,
 )
+from vault.adapter_store import AdapterStore
 from vault.connection import Connection
 from vault.database import Database
 from vault.errors import BackupRefused, ClawError, VaultError, VersionTooNew, WrongPassphrase
@@ -150,9 +151,10 @@ def test_a_backup_to_a_recipient_opens_by_its_identity_alone(
         restored(elsewhere, tmp_path / "b.age", Identities([str(pyrage.x25519.Identity.generate())]))
     assert not elsewhere.vault.exists()
     with restored(elsewhere, tmp_path / "b.age", Identities([str(identity)])) as vault:
-        # Anybody can write one for that key: it opens nothing, and lets no skill be used.
+        # Anybody can write one for that key: it opens nothing, and lets no skill and no adapter be used.
         assert PermissionStore(vault.database).all() == []
         assert [skill.enabled for skill in SkillStore(vault.database).all()] == [False]
+        assert [adapter.active for adapter in AdapterStore(vault.database).records()] == [False]
         assert rows_of(vault, "messages", "attachments", "secrets") == before
 
 

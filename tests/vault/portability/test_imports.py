@@ -43,6 +43,9 @@ OF_ONE_DEVICE = {
     "egress_days",
     "skills",
     "skill_files",
+    "skill_adapters",
+    "skill_adapter_parts",
+    "skill_adapter_examples",
     "permissions",
 }
 

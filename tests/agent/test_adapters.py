@@ -1,0 +1,175 @@
+"""Adapters in the running worker: they change what it says, are swapped in place, and outlive its death."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from agent.adapters import Adapter, SkillAdapters
+from agent.errors import AdapterRefused
+from agent.inference import Inference
+from agent.models.embedded import EMBEDDED
+from agent.worker.protocol import ChatMessage
+from tests.agent.talk import QUESTION, adapter, ask, pid_of, wait_until, worker
+from tests.lora_adapter import TINY, lora_gguf
+from tests.tiny_model import tiny_gguf
+from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
+from vault.classes import HighlySensitive
+from vault.errors import Locked, NotFound
+from vault.store import Vault
+
+
+@pytest.fixture(scope="module")
+def own(smollm: Path) -> Iterator[Inference]:
+    """A worker with the embedded model, which nothing else is asked of."""
+    with worker(smollm) as inference:
+        yield inference
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("adapters")
+
+
+@pytest.fixture(scope="module")
+def loud(folder: Path) -> Adapter:
+    return adapter(lora_gguf(folder / "loud"))
+
+
+@pytest.fixture(scope="module")
+def silent(folder: Path) -> Adapter:
+    return adapter(lora_gguf(folder / "silent", scale=0))
+
+
+def once(content: bytes) -> tuple[Adapter, list[bool]]:
+    """An adapter, and a note of each time that it was read."""
+    made, read = adapter(content), []
+
+    def give() -> HighlySensitive[bytes]:
+        read.append(True)
+        return made.read()
+
+    return made._replace(read=give), read
+
+
+def test_one_changes_what_is_said_and_taking_it_away_changes_it_back(
+    own: Inference, loud: Adapter, silent: Adapter
+) -> None:
+    started = pid_of(own)
+    plain = ask(own, QUESTION).text
+    assert ask(own, QUESTION, adapter=silent).text == plain
+    other = ask(own, QUESTION, adapter=loud).text
+    assert other != plain
+    assert ask(own, QUESTION).text == plain
+    assert ask(own, QUESTION, adapter=loud).text == other
+    assert own.process_id == started
+
+
+def test_what_the_cache_holds_is_of_one_adapter_alone(own: Inference, loud: Adapter, silent: Adapter) -> None:
+    ask(own, QUESTION)
+    for given in (silent, loud, None):
+        assert ask(own, QUESTION, adapter=given).end.cached_tokens == 0
+        again = ask(own, QUESTION, adapter=given).end
+        assert again.cached_tokens == again.prompt_tokens - 1
+
+
+def test_it_goes_on_when_the_cache_grows_for_a_long_conversation(tmp_path: Path) -> None:
+    story = ChatMessage("user", "The fox went to the river and drank. " * 40)
+    loud = adapter(lora_gguf(tmp_path / "a", TINY, scale=2))
+    with worker(tiny_gguf(tmp_path / "m", context=4096)) as roomy:
+        other = ask(roomy, story, adapter=loud)
+        assert other.end.prompt_tokens > 1024
+        assert ask(roomy, story).text != other.text
+        assert ask(roomy, story, adapter=loud).text == other.text
+
+
+def test_it_is_read_when_a_worker_has_not_got_it_and_not_again(tiny: Inference, tmp_path: Path) -> None:
+    given, read = once(lora_gguf(tmp_path / "a", TINY))
+    before = ask(tiny, QUESTION, adapter=given).text
+    ask(tiny, QUESTION, adapter=given)
+    assert len(read) == 1
+    os.kill(pid_of(tiny), signal.SIGKILL)
+    wait_until(lambda: tiny.process_id is None)
+    assert ask(tiny, QUESTION, adapter=given).text == before
+    assert len(read) == 2
+
+
+def test_one_that_does_not_fit_leaves_the_one_before_in_use(tiny: Inference, tmp_path: Path) -> None:
+    good, read = once(lora_gguf(tmp_path / "a", TINY))
+    said = ask(tiny, QUESTION, adapter=good).text
+    started = pid_of(tiny)
+    for bad in (b"no adapter", lora_gguf(tmp_path / "b"), lora_gguf(tmp_path / "c", TINY, scale=1e30)):
+        with pytest.raises(AdapterRefused):
+            ask(tiny, QUESTION, adapter=adapter(bad))
+        assert ask(tiny, QUESTION, adapter=good).text == said
+    assert len(read) == 1
+    assert pid_of(tiny) == started
+
+
+def test_what_makes_nonsense_of_numbers_is_found_before_a_question_is(own: Inference, folder: Path) -> None:
+    with pytest.raises(AdapterRefused, match="nothing that is a number"):
+        ask(own, QUESTION, adapter=adapter(lora_gguf(folder / "huge", scale=1e30)))
+    assert ask(own, QUESTION).text
+
+
+def test_one_that_cannot_be_read_leaves_the_worker_as_it_was(tiny: Inference, tmp_path: Path) -> None:
+    good = adapter(lora_gguf(tmp_path / "a", TINY))
+    said = ask(tiny, QUESTION, adapter=good).text
+
+    def locked() -> HighlySensitive[bytes]:
+        raise Locked("The vault was locked.")
+
+    with pytest.raises(Locked):
+        ask(tiny, QUESTION, adapter=Adapter("ab" * 32, locked))
+    again = ask(tiny, QUESTION, adapter=good)
+    assert again.text == said
+    assert again.end.cached_tokens
+
+
+def test_a_hundred_swaps_leave_no_memory_behind(tiny: Inference, tmp_path: Path) -> None:
+    two = [adapter(lora_gguf(tmp_path / str(seed), TINY, rank=512, seed=seed)) for seed in (1, 2)]
+    size = len(two[0].read().reveal())
+    memory = psutil.Process(pid_of(tiny)).memory_info
+
+    def swap(count: int) -> int:
+        for index in range(count):
+            ask(tiny, QUESTION, adapter=two[index % 2])
+        return int(memory().rss)
+
+    assert abs(swap(100) - swap(10)) < 40 * size
+
+
+# Those of skills
+
+
+def keep(vault: Vault, content: bytes, skill: str = "a-skill") -> str:
+    trained = TrainedAdapter(skill, EMBEDDED.sha256, AdapterKind.FFA, 8, 1, ())
+    return vault.database.write(lambda c: AdapterStore(vault.database).put(c, trained, HighlySensitive(content)))
+
+
+def test_a_skill_uses_what_the_vault_says_at_that_moment(vault: Vault) -> None:
+    adapters = SkillAdapters(AdapterStore(vault.database), EMBEDDED)
+    assert adapters.of("a-skill") is None
+    first = keep(vault, b"first")
+    given = adapters.of("a-skill")
+    assert given is not None
+    assert given == (adapter(b"first").sha256, given.read)
+    assert given.read().reveal() == b"first"
+    keep(vault, b"second")
+    assert (adapters.of("a-skill") or given).sha256 == adapter(b"second").sha256
+    vault.database.write(lambda c: AdapterStore.remove(c, [first]))
+    with pytest.raises(NotFound):
+        given.read()
+    assert adapters.of("another") is None
+    assert adapters.of("") is None
+
+
+def test_without_a_vault_or_with_another_model_there_is_none(vault: Vault) -> None:
+    keep(vault, b"first")
+    other = msgspec.structs.replace(EMBEDDED, sha256="ef" * 32)
+    assert SkillAdapters(AdapterStore(vault.database), other).of("a-skill") is None
+    assert SkillAdapters(None, EMBEDDED).of("a-skill") is None
