@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ from agent.worker.protocol import (
     Count,
     Counted,
     Delta,
+    Encode,
+    Encoded,
     Evaluated,
     Failed,
     Finished,
@@ -40,6 +42,7 @@ _STOP_WITHIN_S = 2.0
 _STOP_READING_WITHIN_S = 0.15
 """The same before it evaluates: rendering and tokenizing can't be interrupted, and nothing is lost with them."""
 
+Answered = TypeVar("Answered", Counted, Encoded)
 Event = Evaluated | Delta | Called | Finished
 
 _STOPPED = Finished(
@@ -210,7 +213,7 @@ class Inference:
             while True:
                 reply = worker.receive()
                 self._evaluating = True
-                if isinstance(reply, Ready | Counted | Adapted) or reply.id != request.id:
+                if isinstance(reply, Ready | Counted | Encoded | Adapted) or reply.id != request.id:
                     raise worker.give_up()
                 answering = isinstance(reply, Evaluated | Delta | Called)
                 match reply:
@@ -270,18 +273,35 @@ class Inference:
             WorkerDied: the worker ended instead.
             WorkerError: a question is still being answered.
         """
+        request = Count(self._next_id, text)
+        return self._answer(request, Counted).tokens
+
+    def encode(self, messages: Sequence[ChatMessage], reply: str) -> Encoded:
+        """The tokens of a conversation and of the reply to it, as if it had been generated.
+
+        Raises:
+            ModelError: the model can't be loaded, or has no chat template.
+            WorkerDied: the worker ended instead.
+            WorkerError: a question is still being answered.
+        """
+        request = Encode(self._next_id, list(messages), reply)
+        return self._answer(request, Encoded)
+
+    def _answer(self, request: Count | Encode, kind: type[Answered]) -> Answered:
+        """The answer to a request that is no question to the model itself."""
         if self._running is not None:
             raise WorkerError("The model is still answering another question.", hint="Stop that reply first.")
         self.ready()
         worker = self._worker
         assert worker is not None
-        request = Count(self._next_id, text)
         self._next_id += 1
         worker.send(request)
         reply = worker.receive()
-        if not isinstance(reply, Counted) or reply.id != request.id:
+        if isinstance(reply, Failed) and reply.id == request.id:
+            raise failure(reply)
+        if not isinstance(reply, kind) or reply.id != request.id:
             raise worker.give_up()
-        return reply.tokens
+        return reply
 
     def cancel(self) -> None:
         """Stop the reply that is being generated, if one is; its text so far is kept by whoever reads it.

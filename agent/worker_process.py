@@ -1,6 +1,5 @@
 """The inference worker as a process: how it is started, and what is found out of why it ended."""
 
-import os
 import re
 
 from agent.errors import (
@@ -13,6 +12,7 @@ from agent.errors import (
     WorkerError,
 )
 from agent.worker.protocol import Failed, Reply, Request, Setup
+from vault.capacity import free_memory, usable_cores
 from vault.child import Child, Ending
 from vault.sanitize import sanitize
 from vault.settings import InferenceSettings
@@ -55,10 +55,10 @@ class WorkerProcess(Child[Request, Reply]):
         self.send(
             Setup(
                 model=weights,
-                threads=settings.threads or _usable_cores(),
+                threads=settings.threads or usable_cores(),
                 context=settings.context,
                 gpu_layers=settings.gpu_layers,
-                memory_free=_free_memory(),
+                memory_free=free_memory(),
                 memory_limit=settings.memory_limit_mb * 2**20,
                 confine=settings.confinement == "required",
             )
@@ -112,17 +112,3 @@ def failure(failed: Failed) -> ModelError | Unconfined | WorkerError:
             return ModelError(f"The model can't answer: {message}.", hint="Choose another with `claw model use`.")
         case "internal":
             return WorkerError(f"The inference worker failed: {message}.")
-
-
-def _usable_cores() -> int:
-    """Physical cores that this process may use."""
-    import psutil
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
-
-
-def _free_memory() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)

@@ -1,9 +1,9 @@
 """What can go wrong while learning: one small tree.
 
-    LearningError
-    ├── NotTrainable     there is nothing to train, or the model can't be trained on
-    ├── TrainingStopped  the person stopped it; it can go on later
-    └── TrainingFailed   the trainer ended without a result, or with one that isn't to be trusted
+LearningError
+├── NotTrainable     there is nothing to train, or the model can't be trained on
+├── TrainingStopped  the person stopped it; it can go on later
+└── TrainingFailed   the trainer ended without a result, or with one that isn't to be trusted
 """
 
 from vault.errors import ClawError

@@ -32,6 +32,7 @@ class GgufHeader:
         name: `general.name`; empty when the file gives none.
         context_length: Tokens the model was trained for.
         embedding_length: Width of the residual stream.
+        feed_forward_length: Width inside a layer's feed-forward part, of the layer that has most; 0 without one.
         block_count: Layers.
         head_count: Attention heads, of the layer that has most; 0 for a model without attention.
         head_count_kv: Key and value heads, of the layer that has most.
@@ -49,6 +50,7 @@ class GgufHeader:
     name: str
     context_length: int
     embedding_length: int
+    feed_forward_length: int
     block_count: int
     head_count: int
     head_count_kv: int
@@ -120,6 +122,7 @@ def _header(metadata: Metadata, types: Counter[str], file_bytes: int) -> GgufHea
         name=metadata.text("general.name"),
         context_length=metadata.positive(f"{architecture}.context_length"),
         embedding_length=embedding,
+        feed_forward_length=metadata.largest(f"{architecture}.feed_forward_length"),
         block_count=metadata.positive(f"{architecture}.block_count"),
         head_count=heads,
         head_count_kv=heads_kv,

@@ -16,6 +16,8 @@ from agent.worker.protocol import (
     Cancel,
     Count,
     Counted,
+    Encode,
+    Encoded,
     Failed,
     Generate,
     Reply,
@@ -74,7 +76,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         writer.write(Failed(0, "memory", str(error) or "the model can't be loaded into it"))
         return
     writer.write(engine.ready("seccomp" if setup.confine else "none"))
-    inbox: queue.SimpleQueue[Generate | Count | Adapt] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Generate | Count | Adapt | Encode] = queue.SimpleQueue()
     cancelled: set[int] = set()
     current = [0]
 
@@ -85,7 +87,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
             except BaseException as error:  # noqa: BLE001  this thread's end alone would leave both sides waiting for ever
                 os.write(2, type(error).__name__.encode())
                 os._exit(1)
-            if isinstance(message, Generate | Count | Adapt):
+            if isinstance(message, Generate | Count | Adapt | Encode):
                 inbox.put(message)
             elif isinstance(message, Cancel):
                 cancelled.add(message.id)
@@ -99,6 +101,9 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
         request = inbox.get()
         if isinstance(request, Count):
             writer.write(Counted(request.id, engine.count(request.text)))
+            continue
+        if isinstance(request, Encode):
+            _encode(engine, request, writer)
             continue
         engine.stop_flag[0] = b"\0"
         if isinstance(request, Adapt):
@@ -125,6 +130,15 @@ def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> 
         writer.write(Failed(request.id, "schema", str(error)))
     except (OutOfMemory, MemoryError) as error:
         writer.write(Failed(request.id, "memory", str(error) or "the prompt can't be held in it"))
+
+
+def _encode(engine: "Engine", request: Encode, writer: FrameWriter[Reply]) -> None:
+    from agent.worker.template import TemplateFailed
+
+    try:
+        writer.write(Encoded(request.id, *engine.encode(request.messages, request.reply)))
+    except TemplateFailed as error:
+        writer.write(Failed(request.id, "template", str(error)))
 
 
 def _adapt(engine: "Engine", request: Adapt, writer: FrameWriter[Reply]) -> None:

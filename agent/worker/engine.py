@@ -144,6 +144,15 @@ class Engine:
             raise AdapterFailed("with it, the model computes nothing that is a number")
         self._forget_from(0)
 
+    def encode(self, messages: Sequence[ChatMessage], reply: str) -> tuple[bytes, bytes]:
+        """The tokens of a conversation and those of the reply to it, little-endian int32.
+
+        Raises:
+            TemplateFailed: the model has no chat template that takes these messages.
+        """
+        of_reply = [*self.vocabulary.tokenize(reply, control=False, first=False), self.vocabulary.ends_turn()]
+        return array.array("i", self._prompt(messages)).tobytes(), array.array("i", of_reply).tobytes()
+
     def generate(self, request: Generate, send: Callable[[Reply], None]) -> None:
         """Answer one request; `stop_flag` set by another thread ends it within milliseconds.
 

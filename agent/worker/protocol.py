@@ -14,6 +14,8 @@ __all__ = [
     "Count",
     "Counted",
     "Delta",
+    "Encode",
+    "Encoded",
     "Evaluated",
     "Failed",
     "Finish",
@@ -157,7 +159,21 @@ class Adapt(msgspec.Struct, frozen=True, tag="adapt"):
     content: bytes
 
 
-Request = Setup | Generate | Cancel | Count | Adapt
+class Encode(msgspec.Struct, frozen=True, tag="encode"):
+    """Ask for the tokens of a conversation and the reply to it, as they would be had it been generated.
+
+    Attributes:
+        id: Names this request in its answer.
+        messages: The conversation, oldest first.
+        reply: What follows.
+    """
+
+    id: int
+    messages: list[ChatMessage]
+    reply: str
+
+
+Request = Setup | Generate | Cancel | Count | Adapt | Encode
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -286,4 +302,18 @@ class Adapted(msgspec.Struct, frozen=True, tag="adapted"):
     swap_s: float
 
 
-Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed | Counted | Adapted
+class Encoded(msgspec.Struct, frozen=True, tag="encoded"):
+    """The answer to an `Encode`: token ids, little-endian int32.
+
+    Attributes:
+        id: As in the request.
+        prompt: Of all that stands before the reply.
+        reply: Of the reply, and the one that ends it.
+    """
+
+    id: int
+    prompt: bytes
+    reply: bytes
+
+
+Reply = Ready | Evaluated | Delta | Called | Finished | Overflow | Failed | Counted | Adapted | Encoded

@@ -65,6 +65,11 @@ class Vocabulary:
         """Text of the end-of-sequence token."""
         return self.text_of(int(llama.llama_vocab_eos(self.handle)))
 
+    def ends_turn(self) -> int:
+        """The token with which a reply ends."""
+        token = int(llama.llama_vocab_eot(self.handle))
+        return token if token >= 0 else int(llama.llama_vocab_eos(self.handle))
+
     def _control_spellings(self) -> re.Pattern[str]:
         """Finds every text that would be read as a control token."""
         texts = {

@@ -1,4 +1,4 @@
-"""Learning from private examples: adapters of a model's weights, trained in the sandbox, judged on held-out examples.
+"""Learning from private examples: adapters of a model's weights, trained in the sandbox and judged on others.
 
 `fl_client.training.worker` is what runs behind the walls; the rest asks it, and believes none of what it answers
 before it has been looked at.

@@ -29,7 +29,6 @@ class BaseModel(msgspec.Struct, frozen=True):
         heads: Of queries.
         kv_heads: Of keys and values.
         head_size: Numbers of each.
-        vocabulary: How many tokens there are.
     """
 
     path: Path
@@ -43,7 +42,6 @@ class BaseModel(msgspec.Struct, frozen=True):
     heads: int
     kv_heads: int
     head_size: int
-    vocabulary: int
 
     def check(self) -> None:
         """See that it is of a kind that can be trained on.

@@ -94,4 +94,5 @@ def seeded(seed: bytes, target: Target, rank: int) -> NDArray[np.float32]:
     drawn = np.frombuffer(hashlib.shake_256(given).digest(4 * rank * target.inputs), "<u4")
     # 24 bits, which float32 holds exactly: no rounding that could differ.
     even = (drawn >> 8).astype(np.float64) / (1 << 23) - 1
-    return (even / np.sqrt(target.inputs)).astype(np.float32).reshape(rank, target.inputs)
+    drawn_evenly: NDArray[np.float32] = (even / np.sqrt(target.inputs)).astype(np.float32)
+    return drawn_evenly.reshape(rank, target.inputs)

@@ -249,7 +249,9 @@ class PersonalTraining:
                 if earlier:
                     AdapterStore.activate(connection, earlier[0].id)
             RunStore.remove(connection, run)
-            judged = f"; loss on {len(self._held_out)} others {before:.3f} before, {after:.3f} after" if before else ""
+            judged = (
+                f"; loss on {len(self._held_out)} others {before:.3f} before, {after:.3f} after" if before else ""
+            )
             self._record(
                 connection,
                 f"an adapter of {len(trained.numbers):,} numbers was trained on {self._rows_told()}{judged}; "

@@ -8,14 +8,17 @@ import msgspec
 from fl_client.errors import NotTrainable
 from fl_client.training.base_model import BaseModel
 from fl_client.training.protocol import Kind, Recipe
+from vault.capacity import free_memory, usable_cores
 
-__all__ = ["PERSONAL", "Fitted", "Machine", "Range", "TrainingPlan", "fit"]
+__all__ = ["PERSONAL", "PERSONAL_CORE", "Fitted", "Machine", "Range", "TrainingPlan", "fit"]
 
+_SHARE = 0.8
 _RUNNING = 700 << 20
-"""Bytes that the trainer takes beside weights and what is computed: Python, torch, transformers (measured: 560 MiB)."""
+"""Bytes that the trainer takes beside weights and what is computed: Python, torch, transformers."""
 _TOKENS_AT_ONCE = 1024
 """More gains nothing: matrices are large enough (measured on two cores)."""
-_LOGITS_AT_ONCE = 128
+_LOGITS = 3 * 4 << 23
+"""Bytes of logits, and of what is made of them (`fl_client.training.worker.fused.cross_entropy`)."""
 _ADAPTED_BY_DEFAULT = ("attn_q", "attn_v")
 
 
@@ -54,6 +57,8 @@ class TrainingPlan(msgspec.Struct, frozen=True):
 
 PERSONAL = TrainingPlan()
 """For an adapter of one's own, which is never sent."""
+PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=1e-2, scale=1.0)
+"""The same, of the numbers that a federation would be sent: fewer, of which less is learned."""
 
 
 class Machine(NamedTuple):
@@ -66,6 +71,11 @@ class Machine(NamedTuple):
 
     memory: int
     threads: int
+
+    @classmethod
+    def here(cls) -> "Machine":
+        """What may be taken of this one now: most of what is free, and every core."""
+        return cls(int(free_memory() * _SHARE), usable_cores())
 
 
 class Fitted(NamedTuple):
@@ -126,7 +136,7 @@ def fit(plan: TrainingPlan, base: BaseModel, lengths: Sequence[int], machine: Ma
             )
             return Fitted(recipe, at_once, recompute, needed)
     raise NotTrainable(
-        f"Training {base.name} takes about {needed >> 20:,} MiB of memory; {machine.memory >> 20:,} MiB may be taken.",
+        f"Training {base.name} takes about {needed >> 20:,} MiB of memory; {machine.memory >> 20:,} may be taken.",
         hint="Close other programs, or train a smaller model: `claw model list` shows yours.",
     )
 
@@ -138,5 +148,4 @@ def _memory(base: BaseModel, tokens: int, *, recompute: bool) -> int:
     queries = base.heads * base.head_size
     layer = 8 * base.width + 16 * queries + 8 * base.inner
     of_layers = 4 * base.width * base.layers + layer if recompute else layer * base.layers
-    logits = 3 * 4 * _LOGITS_AT_ONCE * base.vocabulary
-    return _RUNNING + max(loading, weights + tokens * of_layers + logits)
+    return _RUNNING + max(loading, weights + tokens * of_layers + _LOGITS)

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,15 +84,12 @@ def train(
         if on_checkpoint and name in CHECKPOINTS:
             on_checkpoint(_checked(data, numbers, order))
 
-    outcome = run(
-        _job(order, most, memory, wall_s), walls, on_progress=on_progress, on_written=written, stop=stop
-    )
+    outcome = run(_job(order, most, memory, wall_s), walls, on_progress=on_progress, on_written=written, stop=stop)
     if outcome.ended is Ended.STOPPED:
         raise TrainingStopped("The training was stopped.")
     try:
-        answer = _ANSWER.decode(outcome.outputs.get(RESULT, b""))
+        answer: Result | Stopped = _ANSWER.decode(outcome.outputs.get(RESULT, b""))
     except msgspec.MsgspecError:
-        import os; os.environ.get("DBG") and print(outcome.stderr.decode()[-6000:])
         raise _ended_badly(outcome.ended, outcome.stderr, memory) from None
     if isinstance(answer, Stopped):
         if answer.memory:
@@ -157,7 +153,11 @@ def _check(result: Result, numbers: int, factors: dict[str, Target], order: Orde
     """
     _numbers(result.numbers, numbers)
     losses = [*result.losses, *(loss for loss in (result.judged.before, result.judged.after) if loss is not None)]
-    if result.protocol != PROTOCOL or len(result.losses) != order.recipe.steps or not all(map(math.isfinite, losses)):
+    if (
+        result.protocol != PROTOCOL
+        or len(result.losses) != order.recipe.steps
+        or not all(map(math.isfinite, losses))
+    ):
         raise _unexpected()
     if [one.name for one in result.factors] != list(factors):
         raise _unexpected()
@@ -185,7 +185,9 @@ def _numbers(data: bytes, count: int) -> None:
 
 
 def _unexpected() -> TrainingFailed:
-    return TrainingFailed("The trainer answered something else than an adapter of the expected shape; it is discarded.")
+    return TrainingFailed(
+        "The trainer answered something else than an adapter of the expected shape; it is discarded."
+    )
 
 
 def _needs_more(memory: int) -> NotTrainable:

@@ -1,6 +1,5 @@
 """The embedder: texts in, vectors, heads and verdicts out. Its process starts when it is first asked."""
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -26,6 +25,7 @@ from skills.embedding.protocol import (
     Subject,
 )
 from skills.errors import EmbedderDied, EmbedderError, EmbedderRefused
+from vault.capacity import usable_cores
 from vault.errors import FrameError
 from vault.sanitize import sanitize_line
 
@@ -196,7 +196,7 @@ class Embedder:
         self._let_go()
         with OpenFiles(self._located or locate()) as files:
             try:
-                process = EmbedderProcess(files, threads=_usable_cores(), idle_s=self._idle_s)
+                process = EmbedderProcess(files, threads=usable_cores(), idle_s=self._idle_s)
                 self._process = process
                 reply = process.receive()
             except Retired:
@@ -274,11 +274,3 @@ def _sendable(text: str) -> str:
 def _count(number: int, most: int, what: str, least: int = 0) -> None:
     if not least <= number <= most:
         raise EmbedderError(f"There are {number:,} {what}; {least:,} to {most:,} can be taken.")
-
-
-def _usable_cores() -> int:
-    """Physical cores that this process may use."""
-    import psutil
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))

@@ -69,7 +69,9 @@ class Base(NamedTuple):
         for group, names in GROUPS.items():
             parts = [self.weights.pop(f"model.layers.{number}.{MODULES[name]}.weight") for name in names]
             sizes[group] = [len(part) for part in parts]
-            below = [downs[f"blk.{number}.{name}.weight"] for name in names if f"blk.{number}.{name}.weight" in downs]
+            below = [
+                downs[f"blk.{number}.{name}.weight"] for name in names if f"blk.{number}.{name}.weight" in downs
+            ]
             weights[group] = torch.cat([*parts, *below]).to(kind)
         norms = [
             self.weights.pop(f"model.layers.{number}.{name}_layernorm.weight")

@@ -1,7 +1,7 @@
 """A decoder of the Llama family with frozen weights, over rows that lie one behind the other without padding.
 
-Transformers loads the weights (`fl_client.training.worker.base`); the pass is ours, since what an adapter needs of it
-is little: no cache, no masks, no gradients of weights, and the output layer at answers alone.
+Transformers loads the weights (`fl_client.training.worker.base`). The pass is ours, since what an adapter needs of
+it is little: no cache, no masks, no gradients of weights, and the output layer at answers alone.
 """
 
 from typing import NamedTuple
@@ -181,7 +181,7 @@ class Decoder:
             keys, values = (part.repeat_interleave(repeats, 1) for part in (keys, values))
         made = []
         for query, key, value in zip(*(part.split(lengths) for part in (queries, keys, values)), strict=True):
-            heads_first = (part.transpose(0, 1).unsqueeze(0) for part in (query, key, value))
-            seen = torch.nn.functional.scaled_dot_product_attention(*heads_first, is_causal=True)
+            query, key, value = (part.transpose(0, 1).unsqueeze(0) for part in (query, key, value))
+            seen = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
             made.append(seen.squeeze(0).transpose(0, 1).flatten(1))
         return torch.cat(made) if len(made) > 1 else made[0]

@@ -1,5 +1,6 @@
-"""Operations of a decoder with frozen weights, each with its gradient by hand: nothing is kept for weights that
-aren't trained, and less is written to memory than autograd would.
+"""Operations of a decoder with frozen weights, each with its gradient by hand.
+
+Nothing is kept for weights that aren't trained, and less is written to memory than autograd would.
 
 Shapes: T tokens, D the hidden width, r the rank of an adapter.
 """
@@ -12,11 +13,16 @@ from torch.autograd.function import Function
 
 __all__ = ["adapted", "cross_entropy", "rms_norm", "rotate", "swiglu"]
 
+_LOGITS_AT_ONCE = 1 << 23
+"""Logits that exist at a time; those of the next positions are made when these are done with."""
+
 
 class _RmsNorm(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:  # noqa: ANN401
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        scale: Tensor = (
+            torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        )
         ctx.save_for_backward(x, weight, scale)
         return (x * scale).mul_(weight)
 
@@ -41,7 +47,8 @@ class _Swiglu(Function):
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(gate_up)
         gate, up = gate_up.chunk(2, -1)
-        return torch.nn.functional.silu(gate).mul_(up)
+        activated: Tensor = torch.nn.functional.silu(gate)
+        return activated.mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
@@ -157,7 +164,8 @@ def adapted(x: Tensor, weight: Tensor, sizes: list[int], ups: list[Tensor | None
 
 class _CrossEntropy(Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, wanted: Tensor, chunk: int) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, wanted: Tensor) -> Tensor:  # noqa: ANN401
+        chunk = max(1, _LOGITS_AT_ONCE // len(weight))
         loss = hidden.new_zeros((), dtype=torch.float32)
         of_hidden = torch.empty_like(hidden)
         for start in range(0, len(wanted), chunk):
@@ -179,17 +187,16 @@ class _CrossEntropy(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         (of_hidden,) = ctx.saved_tensors
-        return of_hidden * gradients[0], None, None, None
+        return of_hidden * gradients[0], None, None
 
 
-def cross_entropy(hidden: Tensor, weight: Tensor, wanted: Tensor, *, chunk: int = 128) -> Tensor:
+def cross_entropy(hidden: Tensor, weight: Tensor, wanted: Tensor) -> Tensor:
     """The sum of -log p of what was wanted, without keeping any logits: their gradient is taken on the way.
 
     Args:
         hidden: Shape (answers, D).
         weight: Of the output layer, frozen; shape (vocabulary, D).
         wanted: Token ids, shape (answers,).
-        chunk: For how many positions logits exist at a time.
     """
-    made: Tensor = _CrossEntropy.apply(hidden, weight, wanted, chunk)
+    made: Tensor = _CrossEntropy.apply(hidden, weight, wanted)
     return made

@@ -116,7 +116,8 @@ class Training:
     def _checkpoint(self) -> Checkpoint:
         state = self._optimizer.state[self._adapter.numbers]
         numbers, mean, square = (
-            part.detach().numpy().tobytes() for part in (self._adapter.numbers, state["exp_avg"], state["exp_avg_sq"])
+            part.detach().numpy().tobytes()
+            for part in (self._adapter.numbers, state["exp_avg"], state["exp_avg_sq"])
         )
         return Checkpoint(self._step, numbers, mean, square, tuple(self.losses), self._before)
 

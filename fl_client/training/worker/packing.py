@@ -28,7 +28,7 @@ def cut(row: Row, longest: int) -> Row:
 
 
 _TURN = 8
-"""Tokens at the end of what goes in that are the chat template's: the end of one turn, and the begin of the other."""
+"""Tokens at the end of what goes in that are the chat template's: one turn's end, and the next one's begin."""
 
 
 def order(rows: int, steps: int, rows_a_step: int, seed: bytes) -> Iterator[list[int]]:

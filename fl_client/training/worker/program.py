@@ -45,7 +45,9 @@ def _train(order: Order, reports: Reports) -> Result:
     targets = base.targets(recipe.targets)
     if any(recipe.rank > min(target.outputs, target.inputs) for target in targets):
         raise Unsuitable(f"a rank of {recipe.rank} is more than the smallest of its weights has")
-    precision = faster(*base.of(0, "ffn_gate").shape) if order.precision == "auto" else getattr(torch, order.precision)
+    precision = (
+        faster(*base.of(0, "ffn_gate").shape) if order.precision == "auto" else getattr(torch, order.precision)
+    )
     adapter = Adapter(recipe, targets, {target.name: base.of(target.layer, target.kind) for target in targets})
     decoder = base.decoder(adapter.downs, precision, recompute=order.recompute)
     loaded = time.monotonic()

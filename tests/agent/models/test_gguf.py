@@ -95,6 +95,7 @@ def test_the_tiny_model_says_what_it_was_written_with(tiny_model: Path) -> None:
         name="Tiny",
         context_length=TINY_CONTEXT,
         embedding_length=64,
+        feed_forward_length=128,
         block_count=1,
         head_count=4,
         head_count_kv=2,
