@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from fl_client.training.factors import MODULES, Target
 from fl_client.training.protocol import TARGETS
 from fl_client.training.worker.decoder import GROUPS, Decoder, Layer, Shape
 
-__all__ = ["Base", "Unsuitable", "load"]
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+__all__ = ["Base", "Unsuitable", "load", "shape_of"]
 
 _ARCHITECTURE = "llama"
 _CHUNK = 1 << 20
@@ -107,10 +110,23 @@ def load(path: Path, sha256: str) -> Base:
         raise Unsuitable(f"its architecture is {config.model_type}; models of the Llama family can be trained on")
     if config.attention_bias or config.mlp_bias or config.hidden_act != "silu":
         raise Unsuitable("it is of the Llama family, with biases or another activation than is known here")
-    rotary = model.model.rotary_emb
+    shape = shape_of(model)
+    weights = dict(model.state_dict())
+    if config.tie_word_embeddings:
+        weights.pop("lm_head.weight", None)
+    return Base(shape, weights, config.num_hidden_layers)
+
+
+def shape_of(model: "LlamaForCausalLM") -> Shape:
+    """What transformers knows of a model beside its weights.
+
+    Raises:
+        Unsuitable: its positions are encoded in a way that isn't known here.
+    """
+    config, rotary = model.config, model.model.rotary_emb
     if "dynamic" in rotary.rope_type or rotary.rope_type == "longrope":
         raise Unsuitable(f"its positions are scaled in a way that isn't known here ({rotary.rope_type})")
-    shape = Shape(
+    return Shape(
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         head_size=config.head_dim,
@@ -118,10 +134,6 @@ def load(path: Path, sha256: str) -> Base:
         inverse_frequencies=rotary.inv_freq.float(),
         rotary_scale=float(rotary.attention_scaling),
     )
-    weights = dict(model.state_dict())
-    if config.tie_word_embeddings:
-        weights.pop("lm_head.weight", None)
-    return Base(shape, weights, config.num_hidden_layers)
 
 
 def _digest(path: Path) -> str:
