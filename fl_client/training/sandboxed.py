@@ -18,7 +18,7 @@ from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
 from vault.sanitize import sanitize_line
 
-__all__ = ["train"]
+__all__ = ["checked_checkpoint", "train"]
 
 _PACKAGES = ("torch", "transformers", "msgspec", "numpy")
 _INSTALL = "pip install 'openclaw-core[train]'"
@@ -82,7 +82,7 @@ def train(
 
     def written(name: str, data: bytes) -> None:
         if on_checkpoint and name in CHECKPOINTS:
-            on_checkpoint(_checked(data, numbers, order))
+            on_checkpoint(checked_checkpoint(data, numbers, order))
 
     outcome = run(_job(order, most, memory, wall_s), walls, on_progress=on_progress, on_written=written, stop=stop)
     if outcome.ended is Ended.STOPPED:
@@ -167,14 +167,29 @@ def _check(result: Result, numbers: int, factors: dict[str, Target], order: Orde
         _numbers(one.up, order.recipe.rank * target.outputs)
 
 
-def _checked(data: bytes, numbers: int, order: Order) -> Checkpoint:
+def checked_checkpoint(data: bytes, numbers: int, order: Order) -> Checkpoint:
+    """A checkpoint that can be gone on from.
+
+    Args:
+        data: As the trainer wrote it.
+        numbers: How many are trained.
+        order: That it belongs to.
+
+    Raises:
+        TrainingFailed: it isn't one of this order.
+    """
     try:
-        kept = _CHECKPOINT.decode(data)
+        kept: Checkpoint = _CHECKPOINT.decode(data)
     except msgspec.MsgspecError:
         raise _unexpected() from None
     for row in (kept.numbers, kept.mean, kept.square):
         _numbers(row, numbers)
-    if not 0 < kept.step < order.recipe.steps or len(kept.losses) != kept.step:
+    losses = kept.losses if kept.before is None else (*kept.losses, kept.before)
+    if (
+        not 0 < kept.step < order.recipe.steps
+        or len(kept.losses) != kept.step
+        or not all(map(math.isfinite, losses))
+    ):
         raise _unexpected()
     return kept
 
