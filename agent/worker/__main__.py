@@ -115,6 +115,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
 def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> None:
     from agent.worker.engine import OutOfMemory
     from agent.worker.grammar import SchemaFailed
+    from agent.worker.lora import AdapterFailed
     from agent.worker.template import TemplateFailed
 
     try:
@@ -123,12 +124,13 @@ def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> 
         writer.write(Failed(request.id, "template", str(error)))
     except SchemaFailed as error:
         writer.write(Failed(request.id, "schema", str(error)))
+    except AdapterFailed as error:
+        writer.write(Failed(request.id, "adapter", str(error)))
     except (OutOfMemory, MemoryError) as error:
         writer.write(Failed(request.id, "memory", str(error) or "the prompt can't be held in it"))
 
 
 def _adapt(engine: "Engine", request: Adapt, writer: FrameWriter[Reply]) -> None:
-    from agent.worker.engine import OutOfMemory
     from agent.worker.lora import AdapterFailed
 
     started = time.perf_counter()
@@ -136,8 +138,8 @@ def _adapt(engine: "Engine", request: Adapt, writer: FrameWriter[Reply]) -> None
         engine.adapt(request.content)
     except AdapterFailed as error:
         writer.write(Failed(request.id, "adapter", str(error)))
-    except (OutOfMemory, MemoryError) as error:
-        writer.write(Failed(request.id, "memory", str(error) or "the adapter can't be held in it"))
+    except MemoryError:
+        writer.write(Failed(request.id, "memory", "the adapter can't be held in it"))
     else:
         writer.write(Adapted(request.id, time.perf_counter() - started))
 
