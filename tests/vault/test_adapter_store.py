@@ -124,6 +124,13 @@ def test_the_newest_is_used_and_one_for_each_skill_and_model(vault: Vault, store
     assert store.active("a-skill", "ef" * 32) is None
 
 
+def test_one_that_is_not_to_be_used_leaves_the_one_that_is(vault: Vault, store: AdapterStore) -> None:
+    put(vault)
+    weights = HighlySensitive(WEIGHTS)
+    newest = vault.database.write(lambda c: store.put(c, TRAINED, weights, use=False))
+    assert (store.get(newest).version, store.get(newest).active, active(store)) == (2, False, 1)
+
+
 def test_rolling_back_goes_down_to_the_version_below_and_then_to_none(vault: Vault, store: AdapterStore) -> None:
     ids = [put(vault) for _ in range(4)]
     vault.database.write(lambda c: AdapterStore.remove(c, [ids[2]]))
