@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
     bench = Bench("adapters", arguments)
     with tempfile.TemporaryDirectory() as folder:
-        _time_swaps(bench, Path(folder), 20 if bench.quick else 200)
+        _time_swaps(bench, Path(folder), 20 if bench.quick else 100)
         _fuzz(bench, Path(folder), QUICK if bench.quick else FULL)
     return bench.finish()
 
