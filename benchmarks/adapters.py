@@ -103,15 +103,15 @@ def _fuzz(bench: Bench, folder: Path, count: int) -> None:
     taken, worst = 0, 0.0
     for _ in range(count):
         changed = mutated(content, chance)
-        began = time.perf_counter()
+        began = time.thread_time()  # no time of other programs', which a million inputs meet
         try:
             model.check(changed)
             taken += 1
         except AdapterRefused:
             pass
-        worst = max(worst, time.perf_counter() - began)
+        worst = max(worst, time.thread_time() - began)
     bench.note("changed adapters", f"{count:,}, {taken:,} taken, {count - taken:,} refused")
-    bench.figure("fuzz_worst_ms", "the slowest", worst * 1000, "ms", ("<=", 1000))
+    bench.figure("fuzz_worst_ms", "the slowest, of the processor's time", worst * 1000, "ms", ("<=", 1000))
 
 
 if __name__ == "__main__":
