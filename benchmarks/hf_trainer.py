@@ -30,12 +30,12 @@ class _Clock(TrainerCallback):
     def __init__(self) -> None:
         self.began = self.ended = 0.0
 
-    def on_step_begin(self, _args: object, state: Any, *_: object, **__: object) -> None:  # noqa: ANN401
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401, ARG002
         """Note the first."""
         if state.global_step == 0:
             self.began = time.monotonic()
 
-    def on_step_end(self, *_: object, **__: object) -> None:
+    def on_step_end(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Note the last so far."""
         self.ended = time.monotonic()
 
@@ -45,7 +45,7 @@ def main() -> None:
     given = json.load(sys.stdin)
     torch.set_num_threads(given["threads"])
     path = Path(given["base"])
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     model.is_quantized = False  # the weights were dequantized as they were loaded; `Trainer` looks at this alone
     model.config.use_cache = False
     config = LoraConfig(

@@ -47,17 +47,17 @@ class TrainingPlan(msgspec.Struct, frozen=True):
     kind: Kind = "ffa"
     rank: Range = Range(8, 8)
     longest: Range = Range(256, 1024)
-    passes: int = 2
+    passes: int = 1
     steps: Range = Range(20, 1000)
     targets: tuple[str, ...] = _ADAPTED_BY_DEFAULT
     rows_a_step: int = 4
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     scale: float = 2.0
 
 
 PERSONAL = TrainingPlan()
 """For an adapter of one's own, which is never sent."""
-PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=1e-2, scale=1.0)
+PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=3e-2, scale=1.0)
 """The same, of the numbers that a federation would be sent: fewer, of which less is learned."""
 
 

@@ -73,20 +73,27 @@ def as_gguf(trained: Trained) -> bytes:
     from gguf.gguf_writer import WriterState
 
     base, recipe = trained.base, trained.recipe
-    memory = io.BytesIO()
     writer = GGUFWriter(None, base.architecture)
-    writer.fout, writer.state = [memory], WriterState.EMPTY  # its own file would be on the disk, in clear
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", recipe.scale * recipe.rank)
+    tensors = []
     for target, down, up in trained.matrices():
         if target.kind in ("attn_q", "attn_k"):
             up = _interleaved(up, base.heads if target.kind == "attn_q" else base.kv_heads)
-        writer.add_tensor(f"{target.name}.lora_a", np.ascontiguousarray(down))
-        writer.add_tensor(f"{target.name}.lora_b", np.ascontiguousarray(up))
+        tensors += [(f"{target.name}.lora_a", down), (f"{target.name}.lora_b", up)]
+    for name, tensor in tensors:
+        writer.add_tensor_info(name, tensor.shape, tensor.dtype, tensor.nbytes)
+    # A file that the writer opens is on the disk, in clear; and it writes tensors to such files alone.
+    memory = io.BytesIO()
+    writer.fout, writer.state = [memory], WriterState.EMPTY
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    writer.write_ti_data_to_file()
+    writer.write_padding(memory, memory.tell())
+    for _, tensor in tensors:
+        memory.write(np.ascontiguousarray(tensor).tobytes())
+        writer.write_padding(memory, tensor.nbytes)
     return memory.getvalue()
 
 

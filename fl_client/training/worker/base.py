@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ def load(path: Path, sha256: str) -> Base:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     except (ValueError, KeyError, NotImplementedError) as error:
         raise Unsuitable(f"transformers can't read this model ({error})") from error
     config = model.config
@@ -123,7 +123,8 @@ def shape_of(model: "LlamaForCausalLM") -> Shape:
     Raises:
         Unsuitable: its positions are encoded in a way that isn't known here.
     """
-    config, rotary = model.config, model.model.rotary_emb
+    config: Any = model.config
+    rotary = model.model.rotary_emb
     if "dynamic" in rotary.rope_type or rotary.rope_type == "longrope":
         raise Unsuitable(f"its positions are scaled in a way that isn't known here ({rotary.rope_type})")
     return Shape(

@@ -165,9 +165,9 @@ class _Adapted(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, sizes: list[int], *ups: Tensor | None) -> Tensor:  # noqa: ANN401
         wide = torch.nn.functional.linear(x, weight)
-        made, inner = wide.split([sum(sizes), wide.shape[-1] - sum(sizes)], -1)
-        made = made.contiguous()
-        inner = inner.contiguous()
+        outputs = sum(sizes)
+        made: Tensor = wide[:, :outputs].contiguous()
+        inner: Tensor = wide[:, outputs:].contiguous()
         column = start = 0
         for size, up in zip(sizes, ups, strict=True):
             if up is not None:
@@ -219,7 +219,7 @@ def adapted(x: Tensor, weight: Tensor, sizes: list[int], ups: list[Tensor | None
         Shape (T, sum of sizes).
     """
     if all(up is None for up in ups):
-        return torch.nn.functional.linear(x, weight)  # which keeps nothing for a frozen weight
+        return torch.nn.functional.linear(x, weight[: sum(sizes)])  # which keeps nothing for a frozen weight
     made: Tensor = _Adapted.apply(x, weight, sizes, *ups)
     return made
 

@@ -17,7 +17,8 @@ def row(before: int, reply: int, first: int = 0) -> Row:
 
 
 def tokens(of: Row) -> list[int]:
-    return np.frombuffer(of.tokens, "<i4").tolist()
+    read: list[int] = np.frombuffer(of.tokens, "<i4").tolist()
+    return read
 
 
 @given(st.lists(lengths, min_size=1, max_size=12), st.integers(1, 100))

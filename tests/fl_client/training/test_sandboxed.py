@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -123,7 +122,7 @@ def honest(order: Order, base: BaseModel) -> Result:
 
 
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+def answering(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What the sandbox comes back with, in the place of a run."""
     answers: list[bytes] = []
 
@@ -131,7 +130,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
         return Outcome(Ended.EXITED, 0, b"", b"", {RESULT: answers.pop()}, 1.0, "none")
 
     monkeypatch.setattr(sandboxed, "run", run)
-    yield answers
+    return answers
 
 
 CHANGES: dict[str, dict[str, object]] = {
