@@ -26,7 +26,8 @@ class HeadRecipe(msgspec.Struct, frozen=True):
         labels: What is told apart, each another; the order of the numbers.
         steps: How often the numbers are changed.
         rows_a_step: From how many rows each time.
-        learning_rate: At first; it falls to 0 in a straight line. Rows are of length 1: above 2 it may not settle.
+        learning_rate: At first; it falls to 0 in a straight line. With few labels a rate above 2 may not settle;
+            the more of them, the flatter the slope, and the higher it can be.
         penalty: Half of it, times the weights' squares, is added to the mean loss; biases are free.
         seed: 32 bytes; of the order of rows.
     """

@@ -1,6 +1,8 @@
 """A head trained behind real walls: what comes out is what was ordered, and an answer that isn't is refused."""
 
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -128,6 +130,32 @@ def test_an_order_whose_parts_do_not_fit_each_other_is_none(changed: dict[str, o
     fields = {name: getattr(order(), name) for name in HeadOrder.__struct_fields__} | changed
     with pytest.raises(ValueError, match=r"vector|label|head|learn"):
         HeadOrder(**fields)
+
+
+@pytest.mark.parametrize("labels", [(), ("a",), ("a", "a"), ("a", "")])
+def test_a_recipe_tells_two_labels_apart_at_least(labels: tuple[str, ...]) -> None:
+    fields = {name: getattr(recipe(), name) for name in HeadRecipe.__struct_fields__} | {"labels": labels}
+    with pytest.raises(msgspec.ValidationError, match="labels"):
+        msgspec.convert(fields, HeadRecipe)
+
+
+def test_its_program_stands_on_nothing_but_numpy_and_its_messages() -> None:
+    """So that it starts fast, and whoever takes it over finds nothing of ours."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import fl_client.training.worker.head_program, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = told.stdout.split()
+    assert {name for name in modules if name.split(".")[0] in ("torch", "transformers", "vault", "skills")} == set()
+    assert {name for name in modules if name.startswith("fl_client.")} == {
+        "fl_client.training",
+        "fl_client.training.head_protocol",
+        "fl_client.training.protocol",
+        "fl_client.training.worker",
+        *(f"fl_client.training.worker.{name}" for name in ("head_program", "reports", "softmax", "turns")),
+    }
 
 
 # Answers that aren't what was ordered
