@@ -179,7 +179,8 @@ class Inference:
         Raises:
             Overfull: the messages don't fit; nothing was generated.
             ModelError: the model can't answer this (no chat template, say).
-            AdapterRefused: the adapter doesn't fit the model; the worker goes on with the one that it has.
+            AdapterRefused: the adapter doesn't fit the model, and the worker goes on with the one that it has; or
+                what it evaluates with it is no number, and it goes on without.
             WorkerDied: the worker ended in the middle; the next call starts it again.
             WorkerError: another question is still being answered.
         """
@@ -234,6 +235,8 @@ class Inference:
                     case Overflow():
                         raise Overfull(reply)
                     case Failed():
+                        if reply.kind == "adapter":
+                            self._adapter = ""
                         raise failure(reply)
         except WorkerDied:
             if not stop.is_set():

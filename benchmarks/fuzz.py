@@ -30,7 +30,7 @@ from fl_client.errors import NotTrainable, TrainingFailed
 from fl_client.training.factors import Target
 from fl_client.training.head_protocol import HeadJudged, HeadOrder, HeadRecipe, HeadResult, Labelled
 from fl_client.training.protocol import RESULT, Checkpoint, Factors, Judged, Order, Recipe, Result, Stopped
-from fl_client.training.sandboxed import checkpoint_of, result_of
+from fl_client.training.sandboxed import checked_checkpoint, result_of
 from fl_client.training.sandboxed_head import head_result_of
 from skills.sandbox.job import Ended, Outcome
 from tests.federation import rounds
@@ -73,20 +73,19 @@ def main() -> int:
 def _report(bench: Bench, name: str, count: int, ended: tuple[int, float]) -> None:
     read, worst = ended
     bench.note(f"{name}", f"{count:,} inputs, {read:,} read, {count - read:,} refused")
-    bench.figure(
-        f"worst_ms_{name.lower().replace(' ', '_')}", f"{name}, the slowest", worst * 1e3, "ms", ("<=", 1000)
-    )
+    key = f"worst_ms_{name.lower().replace(' ', '_')}"
+    bench.figure(key, f"{name}, the slowest, of the processor's time", worst * 1e3, "ms", ("<=", 1000))
 
 
 def _tried(parser: Parser, count: int, dice: random.Random) -> tuple[int, float]:
     """How many were read, and the seconds of the slowest."""
     read, worst = 0, 0.0
     for _ in range(count):
-        begun = time.perf_counter()
+        begun = time.thread_time()  # no time of other programs', which a million inputs meet
         with contextlib.suppress(*parser.refusals):
             taken = parser.parse(dice)
             read += taken is not None and taken is not False
-        worst = max(worst, time.perf_counter() - begun)
+        worst = max(worst, time.thread_time() - begun)
     return read, worst
 
 
@@ -194,7 +193,7 @@ def _answers() -> Iterator[Parser]:
         return head_result_of(outcome(encoded[3], dice), head_order, MEMORY)
 
     def read_checkpoint(dice: random.Random) -> object:
-        return checkpoint_of(_changed(encoded[2], encoded, dice), 4, order)
+        return checked_checkpoint(_changed(encoded[2], encoded, dice), 4, order)
 
     yield Parser("Result", read(encoded[0]), refusals)
     yield Parser("Stopped", read(encoded[1]), refusals)

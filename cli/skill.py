@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from cli import skill_examples, skill_run, skill_train
+from cli import skill_adapters, skill_examples, skill_run, skill_train
 from cli.console import Console, columns, size
 from cli.errors import UsageError
 from vault.errors import NoVault
@@ -62,6 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     removing.add_argument("--yes", action="store_true", help="don't ask")
     told = "what skills can be trained on: show, add, import or delete it"
     skill_examples.configure(verbs.add_parser("examples", help=told, description=f"{told[0].upper()}{told[1:]}."))
+    told = "what was trained of examples: show, use, roll back, export or delete it"
+    skill_adapters.configure(verbs.add_parser("adapters", help=told, description=f"{told[0].upper()}{told[1:]}."))
     skill_run.configure(add("run", "let a skill work on files that you name", skill_run.run))
     skill_train.configure(add("train", "learn from a skill's examples, on this machine", skill_train.run))
     parser.epilog = "A skill is granted nothing by being here: what it asks for is asked of you when it is used."

@@ -14,6 +14,7 @@ from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from agent.inference import Inference
+    from agent.models.gguf import GgufHeader
     from agent.models.open_model import OpenModel
     from fl_client.training.base_model import BaseModel
     from fl_client.training.personal import Learned, Text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from skills.sandbox.job import Progress
     from vault.store import Vault
 
-__all__ = ["configure", "run"]
+__all__ = ["base_of", "configure", "run"]
 
 _EXAMPLES = """\
 examples:
@@ -91,6 +92,7 @@ def _train(
     arguments: argparse.Namespace, console: Console, vault: "Vault", weights: "OpenModel", held_out: "list[Text]"
 ) -> int:
     from agent.inference import Inference
+    from agent.models.gguf import read_header
     from cli.skill_progress import RunProgress
     from cli.turn import stoppable
     from fl_client.errors import TrainingStopped
@@ -98,9 +100,10 @@ def _train(
     from fl_client.training.plan import Machine
 
     stop = threading.Event()
-    training = PersonalTraining(
-        vault, arguments.name, _base(weights), Machine.here(), plan=_plan(arguments.kind, arguments.passes)
-    )
+    record, header = weights.record, read_header(weights.descriptor)
+    base = base_of(header, weights.path.resolve(), record.name, record.sha256)
+    plan = _plan(arguments.kind, arguments.passes)
+    training = PersonalTraining(vault, arguments.name, base, Machine.here(), plan=plan)
     try:
         with stoppable(stop.set), RunProgress(console) as progress:
 
@@ -144,15 +147,21 @@ class _AsInConversation:
         return list(memoryview(made.prompt).cast("i")), list(memoryview(made.reply).cast("i"))
 
 
-def _base(weights: "OpenModel") -> "BaseModel":
-    from agent.models.gguf import read_header
+def base_of(header: "GgufHeader", path: Path, name: str, sha256: str) -> "BaseModel":
+    """What training has to know of a model.
+
+    Args:
+        header: Of its file.
+        path: Of its file.
+        name: What a person calls it.
+        sha256: The file's digest, in hex.
+    """
     from fl_client.training.base_model import BaseModel
 
-    header = read_header(weights.descriptor)
     return BaseModel(
-        path=weights.path.resolve(),
-        sha256=weights.record.sha256,
-        name=weights.record.name,
+        path=path,
+        sha256=sha256,
+        name=name,
         architecture=sanitize_line(header.architecture, 40),
         parameters=header.parameters,
         layers=header.block_count,

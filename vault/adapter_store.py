@@ -158,13 +158,16 @@ class AdapterStore:
             )
         return HighlySensitive(data)
 
-    def put(self, connection: Connection, trained: TrainedAdapter, content: HighlySensitive[bytes]) -> str:
-        """Keep an adapter as the newest version, and use it from now on; in a transaction that writes.
+    def put(
+        self, connection: Connection, trained: TrainedAdapter, content: HighlySensitive[bytes], *, use: bool = True
+    ) -> str:
+        """Keep an adapter as the newest version, in a transaction that writes.
 
         Args:
             connection: Of that transaction.
             trained: What is known of it.
             content: Its GGUF file, of at most `MOST_BYTES`.
+            use: Whether it is used from now on, in the place of the one that is.
 
         Returns:
             Its id.
@@ -185,13 +188,14 @@ class AdapterStore:
         row = connection.execute(
             f"SELECT coalesce(max(version), 0) FROM {_TABLE} WHERE skill = ? AND base_sha256 = ?", place
         ).fetchone()
-        self.deactivate(connection, *place)
+        if use:
+            self.deactivate(connection, *place)
         record = AdapterRecord(
             id="".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH)),
             skill=trained.skill,
             base_sha256=trained.base_sha256,
             version=1 + (row[0] if row else 0),
-            active=True,
+            active=use,
             sha256=hashlib.sha256(data).hexdigest(),
             bytes=len(data),
             kind=trained.kind,

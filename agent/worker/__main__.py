@@ -120,6 +120,7 @@ def _serve(setup: Setup, reader: FrameReader[Request], writer: FrameWriter[Reply
 def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> None:
     from agent.worker.engine import OutOfMemory
     from agent.worker.grammar import SchemaFailed
+    from agent.worker.lora import AdapterFailed
     from agent.worker.template import TemplateFailed
 
     try:
@@ -128,6 +129,8 @@ def _answer(engine: "Engine", request: Generate, writer: FrameWriter[Reply]) -> 
         writer.write(Failed(request.id, "template", str(error)))
     except SchemaFailed as error:
         writer.write(Failed(request.id, "schema", str(error)))
+    except AdapterFailed as error:
+        writer.write(Failed(request.id, "adapter", str(error)))
     except (OutOfMemory, MemoryError) as error:
         writer.write(Failed(request.id, "memory", str(error) or "the prompt can't be held in it"))
 
@@ -142,7 +145,6 @@ def _encode(engine: "Engine", request: Encode, writer: FrameWriter[Reply]) -> No
 
 
 def _adapt(engine: "Engine", request: Adapt, writer: FrameWriter[Reply]) -> None:
-    from agent.worker.engine import OutOfMemory
     from agent.worker.lora import AdapterFailed
 
     started = time.perf_counter()
@@ -150,8 +152,8 @@ def _adapt(engine: "Engine", request: Adapt, writer: FrameWriter[Reply]) -> None
         engine.adapt(request.content)
     except AdapterFailed as error:
         writer.write(Failed(request.id, "adapter", str(error)))
-    except (OutOfMemory, MemoryError) as error:
-        writer.write(Failed(request.id, "memory", str(error) or "the adapter can't be held in it"))
+    except MemoryError:
+        writer.write(Failed(request.id, "memory", "the adapter can't be held in it"))
     else:
         writer.write(Adapted(request.id, time.perf_counter() - started))
 

@@ -118,31 +118,14 @@ class Engine:
             content: A GGUF LoRA that is known to fit the model; empty for none.
 
         Raises:
-            AdapterFailed, OutOfMemory: it can't be used; the one before is in use.
+            AdapterFailed: it can't be used; all is as it was.
         """
-        before, fresh = self._adapter, load_adapter(self._model, content) if content else None
-        try:
-            self._put_on(fresh)
-            if fresh is not None:
-                self._prove()
-        except BaseException:
-            self._put_on(before)
-            llama.llama_adapter_lora_free(fresh)
-            raise
+        fresh = load_adapter(self._model, content) if content else None
+        before, self._adapter = self._adapter, fresh
+        put_on(self._context, fresh)
+        self._forget_from(0)
         if before is not None:
             llama.llama_adapter_lora_free(before)
-
-    def _put_on(self, adapter: Any) -> None:  # noqa: ANN401
-        self._forget_from(0)
-        put_on(self._context, adapter)
-        self._adapter = adapter
-
-    def _prove(self) -> None:
-        """See that the model still computes numbers, and have it ready for the next question."""
-        self._evaluate_batch((llama.llama_token * 1)(), 1)
-        if not finite(self._context, llama.llama_vocab_n_tokens(self.vocabulary.handle)):
-            raise AdapterFailed("with it, the model computes nothing that is a number")
-        self._forget_from(0)
 
     def encode(self, messages: Sequence[ChatMessage], reply: str) -> tuple[bytes, bytes]:
         """The tokens of a conversation and those of the reply to it, little-endian int32.
@@ -158,6 +141,7 @@ class Engine:
 
         Raises:
             TemplateFailed, SchemaFailed, OutOfMemory: nothing was generated.
+            AdapterFailed: likewise, and from now on is answered without the adapter.
         """
         started = time.perf_counter()
         prompt = self._prompt(request.messages, request.tools)
@@ -173,6 +157,9 @@ class Engine:
         cached = self._reuse(prompt)
         send(Evaluated(request.id, 0, len(prompt) - cached))  # from here on a stop takes milliseconds
         finished = self._evaluate(request.id, prompt, cached, send)
+        if finished and self._adapter is not None and not finite(self._context, self.vocabulary.size):
+            self.adapt(b"")
+            raise AdapterFailed("with it, the model computes what is no number")
         prefilled = time.perf_counter()
         run = Run(self, request, send)
         if finished:

@@ -275,7 +275,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The request, or the loading (id 0), failed; the worker can go on unless it was the loading.
 
     Attributes:
-        kind: What sort of failure, for choosing the error.
+        kind: What sort of failure, for choosing the error. After `adapter` in answer to `Generate`, there is none.
         message: One sentence for a person.
     """
 

@@ -31,6 +31,11 @@ class Vocabulary:
         self._short_spells_control = functools.lru_cache(maxsize=512)(self._spells_control)
         self.control_spellings = functools.cache(self._control_spellings)
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are."""
+        return int(llama.llama_vocab_n_tokens(self.handle))
+
     def prompt_start(self) -> list[int]:
         """The tokens that every prompt must begin with."""
         if llama.llama_vocab_get_add_bos(self.handle):

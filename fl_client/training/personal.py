@@ -16,7 +16,7 @@ from fl_client.training.sandboxed import train
 from fl_client.training.trained import Trained, as_gguf
 from skills.sandbox.job import Progress
 from skills.sandbox.noted import noted_best
-from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter, find_adapters
+from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
 from vault.classes import DataClass, HighlySensitive
 from vault.database import Connection
 from vault.example_store import Example, ExampleStore
@@ -241,13 +241,7 @@ class PersonalTraining:
         store = AdapterStore(self._vault.database)
 
         def work(connection: Connection) -> str:
-            place = "skill = ? AND base_sha256 = ? AND active = 1"
-            earlier = find_adapters(connection, place, self._skill, self._base.sha256)
-            kept = store.put(connection, record, content)
-            if not used:
-                AdapterStore.deactivate(connection, self._skill, self._base.sha256)
-                if earlier:
-                    AdapterStore.activate(connection, earlier[0].id)
+            kept = store.put(connection, record, content, use=used)
             RunStore.remove(connection, run)
             judged = (
                 f"; loss on {len(self._held_out)} others {before:.3f} before, {after:.3f} after" if before else ""

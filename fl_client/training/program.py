@@ -25,6 +25,8 @@ __all__ = ["LARGEST_NUMBER", "answer_of", "decoded", "finite_numbers", "job_of",
 LARGEST_NUMBER = 1e6
 """What no number of an adapter that is of any use comes near."""
 
+_OUT_OF_MEMORY = ("allocate memory", "MemoryError", "failed to map segment from shared object")
+"""In the last words of a program that had too little: of the system, of Python, of whoever loads a library."""
 _INSTALL = "pip install 'openclaw-core[train]'"
 _START = """
 import json, os, sys, tempfile
@@ -162,6 +164,6 @@ def _ended_badly(outcome: Outcome, memory: int) -> Exception:
     if outcome.ended is Ended.KILLED:
         return _needs_more(memory)
     last = sanitize_line((outcome.stderr.decode(errors="replace").strip().splitlines() or [""])[-1], 200)
-    if "allocate memory" in last or "MemoryError" in last:
+    if any(sign in last for sign in _OUT_OF_MEMORY):
         return _needs_more(memory)
     return TrainingFailed(f"The trainer ended without a result ({outcome.ended}{': ' if last else ''}{last}).")

@@ -14,7 +14,7 @@ from skills.sandbox.job import Job, Limits, Outcome, Progress
 from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
 
-__all__ = ["checkpoint_of", "result_of", "train"]
+__all__ = ["checked_checkpoint", "result_of", "train"]
 
 _PACKAGES = ("torch", "transformers", "msgspec", "numpy")
 _PROCESSORS = Path("/proc/cpuinfo")
@@ -65,7 +65,7 @@ def train(
 
     def written(name: str, data: bytes) -> None:
         if on_checkpoint and name in CHECKPOINTS:
-            on_checkpoint(checkpoint_of(data, numbers, order))
+            on_checkpoint(checked_checkpoint(data, numbers, order))
 
     outcome = run(_job(order, most, memory, wall_s), walls, on_progress=on_progress, on_written=written, stop=stop)
     return result_of(outcome, order, targets, memory)
@@ -127,21 +127,22 @@ def result_of(outcome: Outcome, order: Order, targets: Sequence[Target], memory:
     return result
 
 
-def checkpoint_of(data: bytes, numbers: int, order: Order) -> Checkpoint:
-    """A checkpoint of an order, if that is what the trainer wrote.
+def checked_checkpoint(data: bytes, numbers: int, order: Order) -> Checkpoint:
+    """A checkpoint that can be gone on from.
 
     Args:
-        data: What it wrote.
+        data: As the trainer wrote it.
         numbers: How many are trained.
-        order: What it is to do.
+        order: That it belongs to.
 
     Raises:
-        TrainingFailed: it isn't.
+        TrainingFailed: it isn't one of this order.
     """
     kept = decoded(data, _CHECKPOINT)
     if kept is None or not 0 < kept.step < order.recipe.steps or len(kept.losses) != kept.step:
         raise unexpected()
-    if not all(map(math.isfinite, (*kept.losses, kept.before or 0.0))):
+    losses = kept.losses if kept.before is None else (*kept.losses, kept.before)
+    if not all(map(math.isfinite, losses)):
         raise unexpected()
     for row in (kept.numbers, kept.mean, kept.square):
         finite_numbers(row, numbers)

@@ -110,10 +110,14 @@ def test_one_that_does_not_fit_leaves_the_one_before_in_use(tiny: Inference, tmp
     assert pid_of(tiny) == started
 
 
-def test_what_makes_nonsense_of_numbers_is_found_before_a_question_is(own: Inference, folder: Path) -> None:
-    with pytest.raises(AdapterRefused, match="nothing that is a number"):
-        ask(own, QUESTION, adapter=adapter(lora_gguf(folder / "huge", scale=1e30)))
-    assert ask(own, QUESTION).text
+def test_what_makes_nonsense_of_numbers_ends_the_question_and_not_the_worker(own: Inference, folder: Path) -> None:
+    plain, started = ask(own, QUESTION).text, pid_of(own)
+    given = adapter(lora_gguf(folder / "huge", scale=3000, alpha=60_000))
+    for _ in range(2):
+        with pytest.raises(AdapterRefused, match="what is no number"):
+            ask(own, QUESTION, adapter=given)
+    assert ask(own, QUESTION).text == plain
+    assert pid_of(own) == started
 
 
 def test_one_that_cannot_be_read_leaves_the_worker_as_it_was(tiny: Inference, tmp_path: Path) -> None:
@@ -130,17 +134,20 @@ def test_one_that_cannot_be_read_leaves_the_worker_as_it_was(tiny: Inference, tm
     assert again.end.cached_tokens
 
 
-def test_a_hundred_swaps_leave_no_memory_behind(tiny: Inference, tmp_path: Path) -> None:
+def test_a_hundred_swaps_leave_no_memory_and_no_open_file_behind(tiny: Inference, tmp_path: Path) -> None:
     two = [adapter(lora_gguf(tmp_path / str(seed), TINY, rank=512, seed=seed)) for seed in (1, 2)]
     size = len(two[0].read().reveal())
-    memory = psutil.Process(pid_of(tiny)).memory_info
+    process = psutil.Process(pid_of(tiny))
+    files = process.num_fds()
 
     def swap(count: int) -> int:
         for index in range(count):
             ask(tiny, QUESTION, adapter=two[index % 2])
-        return int(memory().rss)
+        return int(process.memory_info().rss)
 
-    assert abs(swap(100) - swap(10)) < 40 * size
+    before = swap(10)
+    assert swap(100) - before < 40 * size
+    assert process.num_fds() == files
 
 
 # Those of skills

@@ -3,11 +3,13 @@
 import dataclasses
 import threading
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from agent.adapters import SkillAdapters
 from agent.assistant import Assistant, Event, Notice, Progress, Text, TurnEnd
 from agent.context import content
 from agent.errors import ContextOverflow
@@ -25,7 +27,10 @@ from skills.tools.tool import Effect, Running, Tool
 from tests.agent.talk import GREEDY, LONG, wait_until, when, worker
 from tests.agent.ticking import eager_gguf, tick_tool, ticked, using
 from tests.fixtures.models import PASSPHRASE
+from tests.lora_adapter import TINY, lora_gguf
 from tests.skills.permissions.conftest import Session as Permitted
+from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
+from vault.classes import HighlySensitive
 from vault.conversations import Conversations
 from vault.errors import Paused, VaultError
 from vault.messages import Attachment, Message, Session
@@ -182,6 +187,34 @@ def test_a_skill_that_a_step_takes_up_is_followed_from_the_next_one_on(
 
     assert len(prompts) == 4
     assert ["Count to ten." in prompt for prompt in prompts] == [False, True, True, True]
+
+
+def test_a_skill_that_a_step_takes_up_answers_with_its_adapter_from_the_next_one_on(
+    vault: Vault, eager: Inference, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = lora_gguf(tmp_path / "a", TINY, scale=0)
+    store = AdapterStore(vault.database)
+    trained = TrainedAdapter("tidy-up", EMBEDDED.sha256, AdapterKind.FFA, 8, 1, ())
+    vault.database.write(lambda c: store.put(c, trained, HighlySensitive(content)))
+
+    def take_up(_running: Running) -> str:
+        record = SkillRecord("tidy-up", "0" * 64, "a folder", 0, enabled=True)
+        turns.use.activation.skill = Skill(record, SkillFile("tidy-up", "Tidies up.", "Count to ten.", 5), {})
+        return "in use now"
+
+    asked = watched(monkeypatch, eager)
+    turns = Turns(vault, eager, tick_tool(take_up))
+    turns.assistant = Assistant(vault.conversations, eager, EMBEDDED, Settings(), SkillAdapters(store, EMBEDDED))
+    made = end_of(turns.say()).generation
+    digests = [each["adapter"].sha256 if each["adapter"] else None for each in asked]
+    (record,) = store.records()
+    assert digests == [None, *[record.sha256] * (len(asked) - 1)]
+    assert made.adapter_sha256 == record.sha256
+
+    turns.use.activation.skill = None
+    asked.clear()
+    turns.say("Without it.")
+    assert asked[0]["adapter"] is None
 
 
 # What was read before

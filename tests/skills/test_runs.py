@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,8 @@ from agent.skill_model import SkillModel
 from skills.bundled.task import Source, Task
 from skills.errors import RunStopped
 from skills.runs import Run, forget_runs
-from tests.agent.talk import worker
+from tests.agent.talk import adapter, worker
+from tests.lora_adapter import TINY, lora_gguf
 from vault.model_store import ModelRecord
 from vault.store import Vault
 
@@ -63,6 +65,23 @@ def test_another_input_question_or_version_is_another_run(
 ) -> None:
     begun(vault, model).ask("", "Name a colour.", max_tokens=2)
     assert not begun(vault, model, task, digest).resumed
+
+
+def test_another_adapter_is_another_run_with_answers_of_its_own(
+    vault: Vault, tiny_model: Path, tmp_path: Path
+) -> None:
+    record = ModelRecord("tiny", "", "ab" * 32, 0, "", "llama", 512, 0, "F32", "", 0)
+    given = adapter(lora_gguf(tmp_path / "a", TINY, scale=2))
+    with worker(tiny_model) as inference:
+        plain, adapted = SkillModel(inference, record), SkillModel(inference, record, given)
+        said = begun(vault, plain).ask("", "Name a colour.", max_tokens=8)
+        run = begun(vault, adapted)
+        assert not run.resumed
+        assert run.adapter_sha256 == given.sha256
+        assert run.ask("", "Name a colour.", max_tokens=8).text != said.text
+        assert run.usage.kept == 0
+        assert begun(vault, adapted).resumed
+        assert begun(vault, plain).ask("", "Name a colour.", max_tokens=8) == said
 
 
 def test_the_name_of_a_file_makes_no_other_run(vault: Vault, model: SkillModel) -> None:

@@ -101,7 +101,7 @@ def test_what_is_empty_or_larger_than_the_limit_is_not_kept(vault: Vault, store:
 )
 def test_what_makes_no_sense_is_not_kept(vault: Vault, store: AdapterStore, changes: dict[str, object]) -> None:
     with pytest.raises(VaultError, match="makes no sense"):
-        put(vault, **changes)
+        put(vault, WEIGHTS, **changes)
     assert store.records() == []
 
 
@@ -122,6 +122,13 @@ def test_the_newest_is_used_and_one_for_each_skill_and_model(vault: Vault, store
         ("another", BASE, 1, True),
     ]
     assert store.active("a-skill", "ef" * 32) is None
+
+
+def test_one_that_is_not_to_be_used_leaves_the_one_that_is(vault: Vault, store: AdapterStore) -> None:
+    put(vault)
+    weights = HighlySensitive(WEIGHTS)
+    newest = vault.database.write(lambda c: store.put(c, TRAINED, weights, use=False))
+    assert (store.get(newest).version, store.get(newest).active, active(store)) == (2, False, 1)
 
 
 def test_rolling_back_goes_down_to_the_version_below_and_then_to_none(vault: Vault, store: AdapterStore) -> None:
@@ -152,7 +159,8 @@ def test_removing_one_leaves_nothing_of_it(vault: Vault, store: AdapterStore) ->
     adapter_id = put(vault, learned_from=(example(vault),))
     assert vault.database.write(lambda c: AdapterStore.remove(c, [adapter_id, "nothing"])) == 1
     for table in ("skill_adapters", "skill_adapter_parts", "skill_adapter_examples"):
-        assert vault.database.read(lambda c, t=table: c.execute(f"SELECT * FROM {t}").fetchall()) == []
+        query = f"SELECT * FROM {table}"
+        assert vault.database.read(lambda c, query=query: c.execute(query).fetchall()) == []  # type: ignore[misc]
     with pytest.raises(NotFound):
         store.content(adapter_id)
     with pytest.raises(NotFound):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fl_client.training.worker.fused import adapted, cross_entropy, rms_norm, rotate, swiglu
+from fl_client.training.worker.fused import adapted, attention, cross_entropy, rms_norm, swiglu
 
 __all__ = ["GROUPS", "Batch", "Decoder", "Layer", "Shape", "Ups"]
 
@@ -162,26 +162,9 @@ class Decoder:
 
         kind = self._output.dtype
         normed = rms_norm(x, layer.norms[0], self._shape.epsilon).to(kind)
-        seen = self._attention(group("attention", normed), layer.sizes["attention"], turned, lengths)
+        seen = attention(group("attention", normed), *turned, self._shape.heads, lengths)
         if asked is not None:
             seen, x = seen[asked], x[asked]
         x = x + group("output", seen)
         normed = rms_norm(x, layer.norms[1], self._shape.epsilon).to(kind)
         return x + group("down", swiglu(group("gates", normed)))
-
-    def _attention(
-        self, qkv: Tensor, sizes: list[int], turned: tuple[Tensor, Tensor], lengths: list[int]
-    ) -> Tensor:
-        """Causal attention within each row; shape (T, heads · size)."""
-        shape = self._shape
-        queries, keys, values = (part.unflatten(-1, (-1, shape.head_size)) for part in qkv.split(sizes, -1))
-        queries, keys = rotate(queries, *turned), rotate(keys, *turned)
-        repeats = shape.heads // shape.kv_heads
-        if repeats > 1:
-            keys, values = (part.repeat_interleave(repeats, 1) for part in (keys, values))
-        made = []
-        for query, key, value in zip(*(part.split(lengths) for part in (queries, keys, values)), strict=True):
-            query, key, value = (part.transpose(0, 1).unsqueeze(0) for part in (query, key, value))
-            seen = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-            made.append(seen.squeeze(0).transpose(0, 1).flatten(1))
-        return torch.cat(made) if len(made) > 1 else made[0]

@@ -5,13 +5,14 @@ Nothing is kept for weights that aren't trained, and less is written to memory t
 Shapes: T tokens, D the hidden width, r the rank of an adapter.
 """
 
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-__all__ = ["adapted", "cross_entropy", "rms_norm", "rotate", "swiglu"]
+__all__ = ["adapted", "attention", "cross_entropy", "rms_norm", "swiglu"]
 
 _LOGITS_AT_ONCE = 1 << 23
 """Logits that exist at a time; those of the next positions are made when these are done with."""
@@ -68,16 +69,65 @@ def swiglu(gate_up: Tensor) -> Tensor:
     return made
 
 
-class _Rotate(Function):
+class _Attention(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(cosine, sine)
-        return _rotated(x, cosine, sine)
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        qkv: Tensor,
+        cosine: Tensor,
+        sine: Tensor,
+        heads: int,
+        lengths: list[int],
+    ) -> Tensor:
+        tokens, size = len(qkv), 2 * cosine.shape[-1]
+        kv_heads = (qkv.shape[1] // size - heads) // 2
+        by_head = qkv.view(tokens, -1, size)
+        turned = _rotated(by_head[:, : heads + kv_heads], cosine, sine)
+        # One group of queries for each head of keys, so that these needn't be copied for every query.
+        queries = turned[:, :heads].reshape(tokens, kv_heads, -1, size)
+        keys = turned[:, heads:].unsqueeze(2).expand_as(queries)
+        values = by_head[:, heads + kv_heads :].unsqueeze(2).expand_as(queries)
+        made = torch.empty_like(queries)
+        kept = []
+        for part in _parts(lengths):
+            of_row = (_heads_first(each[part]) for each in (queries, keys, values))
+            seen, weight = _flash(*of_row, 0.0, True)
+            made[part] = seen.permute(2, 0, 1, 3)
+            kept.append(weight)
+        ctx.save_for_backward(queries, keys, values, made, cosine, sine, *kept)
+        ctx.lengths = lengths
+        return made.flatten(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        cosine, sine = ctx.saved_tensors
-        return _rotated(gradients[0], cosine, -sine), None, None
+        queries, keys, values, made, cosine, sine, *kept = ctx.saved_tensors
+        tokens, kv_heads, repeats, size = queries.shape
+        heads = kv_heads * repeats
+        gradient = gradients[0].view_as(queries)
+        of_turned = queries.new_empty(tokens, heads + kv_heads, size)
+        of_qkv = queries.new_empty(tokens, heads + 2 * kv_heads, size)
+        for part, weight in zip(_parts(ctx.lengths), kept, strict=True):
+            of_row = [_heads_first(each[part]) for each in (gradient, queries, keys, values, made)]
+            of_queries, of_keys, of_values = _flash_backward(*of_row, weight, 0.0, True)
+            of_turned[part, :heads] = of_queries.permute(2, 0, 1, 3).flatten(1, 2)
+            of_turned[part, heads:] = of_keys.sum(1).transpose(0, 1)
+            of_qkv[part, heads + kv_heads :] = of_values.sum(1).transpose(0, 1)
+        of_qkv[:, : heads + kv_heads] = _rotated(of_turned, cosine, -sine)
+        return of_qkv.flatten(1), None, None, None, None
+
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def _parts(lengths: list[int]) -> list[slice]:
+    ends = list(itertools.accumulate(lengths))
+    return [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+def _heads_first(rows: Tensor) -> Tensor:
+    """From (tokens, kv heads, repeats, size) to (kv heads, repeats, tokens, size)."""
+    return rows.permute(1, 2, 0, 3)
 
 
 def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -91,15 +141,23 @@ def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return made
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al. 2021), each half of a head's numbers being one coordinate of the pairs.
+def attention(qkv: Tensor, cosine: Tensor, sine: Tensor, heads: int, lengths: list[int]) -> Tensor:
+    """Causal attention within each row, positions rotated into queries and keys before (Su et al. 2021).
+
+    By torch's kernel for processors (FlashAttention, Dao et al. 2022). Each half of a head's numbers is one
+    coordinate of the pairs that are rotated.
 
     Args:
-        x: Shape (T, heads, size).
-        cosine: Of each position's angles, shape (T, 1, size / 2), in the type of `x`.
+        qkv: Queries, keys and values of each token side by side, shape (T, (heads + 2 · kv heads) · size).
+        cosine: Of each position's angles, shape (T, 1, size / 2), in the type of `qkv`.
         sine: The same.
+        heads: Of queries.
+        lengths: Of each row; together T.
+
+    Returns:
+        Shape (T, heads · size).
     """
-    made: Tensor = _Rotate.apply(x, cosine, sine)
+    made: Tensor = _Attention.apply(qkv, cosine, sine, heads, lengths)
     return made
 
 
@@ -141,7 +199,9 @@ class _Adapted(Function):
             else:
                 of_ups.append(None)
             column += size
-        of_x = torch.cat((gradient, of_inner), -1) @ weight if ctx.needs_input_grad[0] else None
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = torch.addmm(gradient @ weight[:column], of_inner, weight[column:])
         return of_x, None, None, *of_ups
 
 
@@ -158,6 +218,8 @@ def adapted(x: Tensor, weight: Tensor, sizes: list[int], ups: list[Tensor | None
     Returns:
         Shape (T, sum of sizes).
     """
+    if all(up is None for up in ups):
+        return torch.nn.functional.linear(x, weight)  # which keeps nothing for a frozen weight
     made: Tensor = _Adapted.apply(x, weight, sizes, *ups)
     return made
 

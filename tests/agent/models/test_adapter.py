@@ -2,7 +2,6 @@
 
 import random
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
@@ -18,6 +17,8 @@ from tests.agent.talk import GREEDY, QUESTION, adapter, worker
 from tests.lora_adapter import SMOLLM, TINY, Array, lora_gguf
 
 Q = "blk.0.attn_q.weight"
+HEADER = 700
+"""Bytes of what a tiny adapter says of itself, about."""
 
 
 def adaptable(path: Path) -> AdaptableModel:
@@ -54,6 +55,7 @@ def test_of_a_model_the_matrices_of_its_layers_count(tiny: AdaptableModel) -> No
 def test_one_that_was_made_for_it_fits(tiny: AdaptableModel, tmp_path: Path) -> None:
     tiny.check(lora_gguf(tmp_path / "a", TINY))
     tiny.check(lora_gguf(tmp_path / "a", TINY, rank=1, more={"general.name": "mine"}))
+    tiny.check(lora_gguf(tmp_path / "a", TINY, changed={f"{Q}.lora_b": np.full((64, 8), 32_767.9, np.float32)}))
     adaptable(embedded_file()).check(lora_gguf(tmp_path / "a"))
     assert "weights that the model hasn't got" in refusal(tiny, lora_gguf(tmp_path / "a"))
 
@@ -101,6 +103,7 @@ def test_what_is_no_adapter_is_refused(tiny: AdaptableModel, content: bytes, why
         ),
         ({"changed": {f"{Q}.lora_a": zeros(8, 64).astype(np.float16)}}, "aren't float32"),
         ({"changed": {f"{Q}.lora_b": np.full((64, 8), np.nan, np.float32)}}, "no numbers"),
+        ({"changed": {f"{Q}.lora_b": np.full((64, 8), -32_768, np.float32)}}, "beyond all measure"),
         ({"changed": {f"{Q}.lora_b": np.full((64, 8), np.inf, np.float32)}}, "no numbers"),
         ({"changed": {f"{Q}.lora_b": np.array([[np.inf, -np.inf] * 4] * 64, np.float32)}}, "no numbers"),
     ],
@@ -122,37 +125,35 @@ def test_one_that_is_cut_off_anywhere_is_refused(tiny: AdaptableModel, tmp_path:
         refusal(tiny, content[:length])
 
 
-def mutations(content: bytes, count: int) -> Iterator[bytes]:
-    """Changes of a real adapter: bytes and whole numbers of its header, of its weights, and its length."""
-    chance = random.Random(7)
-    header = 700
-    for _ in range(count):
-        changed = bytearray(content)
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(header if chance.random() < 0.8 else len(changed))
-            match chance.randrange(5):
-                case 0:
-                    changed[at] = chance.randrange(256)
-                case 1:
-                    changed[at] ^= 1 << chance.randrange(8)
-                case 2:
-                    number = chance.choice([0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, chance.randrange(100)])
-                    changed[at : at + 8] = struct.pack("<Q", number)
-                case 3:
-                    del changed[at : at + chance.randrange(1, 40)]
-                case 4:
-                    changed[at:at] = chance.randbytes(chance.randrange(1, 40))
-        yield bytes(changed)
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """A change of a real adapter: bytes and whole numbers of its header, of its weights, and its length."""
+    changed = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(HEADER if chance.random() < 0.8 else len(changed))
+        match chance.randrange(5):
+            case 0:
+                changed[at] = chance.randrange(256)
+            case 1:
+                changed[at] ^= 1 << chance.randrange(8)
+            case 2:
+                number = chance.choice([0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, chance.randrange(100)])
+                changed[at : at + 8] = struct.pack("<Q", number)
+            case 3:
+                del changed[at : at + chance.randrange(1, 40)]
+            case 4:
+                changed[at:at] = chance.randbytes(chance.randrange(1, 40))
+    return bytes(changed)
 
 
 def test_any_change_of_one_is_refused_or_leaves_a_worker_that_answers(
     tiny: AdaptableModel, tiny_model: Path, tmp_path: Path
 ) -> None:
-    content = lora_gguf(tmp_path / "a", TINY, rank=2)
+    content, chance = lora_gguf(tmp_path / "a", TINY, rank=2), random.Random(7)
     with worker(tiny_model) as inference:
         first = inference.ready()
         taken = refused = 0
-        for changed in mutations(content, 600):
+        for _ in range(600):
+            changed = mutated(content, chance)
             try:
                 tiny.check(changed)
             except AdapterRefused:

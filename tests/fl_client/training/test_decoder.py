@@ -142,9 +142,7 @@ def test_rows_beside_each_other_know_nothing_of_each_other() -> None:
     adapter, decoder, _ = prepared(model, RECIPE)
     with torch.no_grad():
         together = decoder.loss(packed(given), adapter.ups(decoder.depth))
-        alone = sum(
-            decoder.loss(packed([row]), adapter.ups(decoder.depth)) for row in given if len(row) > 2
-        )
+        alone = sum(decoder.loss(packed([row]), adapter.ups(decoder.depth)) for row in given if len(row) > 2)
     assert isinstance(alone, Tensor)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 

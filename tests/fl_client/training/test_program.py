@@ -10,7 +10,7 @@ from fl_client.errors import LearningError, NotTrainable, TrainingFailed
 from fl_client.training.factors import Target
 from fl_client.training.program import finite_numbers, job_of
 from fl_client.training.protocol import RESULT, Checkpoint, Factors, Judged, Order, Recipe, Result, Stopped
-from fl_client.training.sandboxed import checkpoint_of, result_of
+from fl_client.training.sandboxed import checked_checkpoint, result_of
 from skills.sandbox.job import Ended, Limits, Outcome
 
 TARGETS = [Target(0, "attn_q", 6, 4)]
@@ -20,7 +20,6 @@ MATRIX = bytes(16)
 FACTORS = Factors("blk.0.attn_q.weight", bytes(32), bytes(48))
 GOOD = Result(MATRIX, Judged(2.0, 1.5), (2.0, 1.9, 1.8), 9, 0.1, 0.1, "float32", 1, (FACTORS,))
 KEPT = Checkpoint(2, MATRIX, MATRIX, MATRIX, (2.0, 1.9), 2.0)
-NAN = np.full(4, np.nan, "<f4").tobytes()
 
 NONSENSE = [
     b"",
@@ -45,7 +44,7 @@ def changed(kind: msgspec.Struct, **fields: object) -> bytes:
 
 def test_what_was_ordered_is_taken() -> None:
     assert read(changed(GOOD)) == GOOD
-    assert checkpoint_of(changed(KEPT), 4, ORDER) == KEPT
+    assert checked_checkpoint(changed(KEPT), 4, ORDER) == KEPT
 
 
 @pytest.mark.parametrize("data", NONSENSE)
@@ -53,25 +52,7 @@ def test_bytes_that_say_nothing_are_refused(data: bytes) -> None:
     with pytest.raises(TrainingFailed):
         read(data)
     with pytest.raises(TrainingFailed):
-        checkpoint_of(data, 4, ORDER)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"step": 0},
-        {"step": 3},
-        {"numbers": NAN},
-        {"square": MATRIX[:-4]},
-        {"mean": MATRIX + MATRIX},
-        {"losses": (1.0,)},
-        {"losses": (1.0, float("nan"))},
-        {"before": float("inf")},
-    ],
-)
-def test_a_checkpoint_of_something_else_is_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(TrainingFailed):
-        checkpoint_of(changed(KEPT, **fields), 4, ORDER)
+        checked_checkpoint(data, 4, ORDER)
 
 
 @given(
@@ -87,7 +68,7 @@ def test_a_checkpoint_of_something_else_is_refused(fields: dict[str, object]) ->
 )
 @settings(max_examples=300, deadline=None)
 def test_bytes_from_anywhere_give_a_result_of_the_expected_numbers_or_an_error_of_ours(data: bytes) -> None:
-    for parse in (read, lambda data: checkpoint_of(data, 4, ORDER)):
+    for parse in (read, lambda data: checked_checkpoint(data, 4, ORDER)):
         try:
             taken = parse(data)
         except LearningError:
