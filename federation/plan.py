@@ -93,8 +93,14 @@ def propose(wish: Wish, rotation_seed: bytes, *, silent: int = 0) -> Plan:
     """
     privacy = plan_for(wish, rotation_seed)
     corrupt = wish.survivors - wish.honest
-    adversity = Adversity(wish.cohort, corrupt, wish.cohort - wish.survivors, roster=wish.cohort, silent=silent)
-    choice = find(adversity)
+    if not 0 <= silent <= wish.cohort - wish.survivors:
+        raise Malformed("Who keeps back a part of the graph is lost: as many at most may do so as may be lost.")
+    # Both ends of what `exposure` is about; with fewer devices, as many corrupt ones are a larger share.
+    largest, smallest = (
+        Adversity(cohort, corrupt, cohort - wish.survivors, roster=wish.cohort, silent=silent)
+        for cohort in (wish.cohort, wish.cohort - silent)
+    )
+    choice = find(largest, *([smallest] if silent else []))
     try:
         secagg = SecAggPlan(
             privacy.dimension,
@@ -107,9 +113,6 @@ def propose(wish: Wish, rotation_seed: bytes, *, silent: int = 0) -> Plan:
             corrupt,
             silent,
         )
-        plan = Plan(privacy, secagg, wish.participations, wish.delta)
+        return Plan(privacy, secagg, wish.participations, wish.delta)
     except ValueError as error:
         raise Malformed(f"There is no plan for so few devices: {error}. Ask for a larger cohort.") from None
-    if plan.exposure() > -adversity.security:
-        raise Malformed("With so many silent devices no graph is safe. Allow fewer, or ask for a larger cohort.")
-    return plan

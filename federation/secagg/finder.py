@@ -69,15 +69,21 @@ class Choice:
     incomplete: float
 
 
-def find(adversity: Adversity) -> Choice:
+def find(adversity: Adversity, *others: Adversity) -> Choice:
     """The fewest neighbours that are safe, with the lowest threshold.
+
+    Args:
+        adversity: What is to be withstood.
+        others: The same for other cohorts, which the same graph has to withstand too.
 
     Raises:
         Malformed: there is none for so few devices, or so many that are corrupt or lost.
     """
-    for neighbours in range(2, adversity.cohort, 2):
+    every = (adversity, *others)
+    for neighbours in range(2, min(one.cohort for one in every), 2):
         for threshold in range(neighbours // 2 + 1 if adversity.active else 2, neighbours + 1):
-            exposed, incomplete = failure(adversity, neighbours, threshold)
+            failures = [failure(one, neighbours, threshold) for one in every]
+            exposed, incomplete = (max(of_each) for of_each in zip(*failures, strict=True))
             if exposed <= -adversity.security and incomplete <= -adversity.completeness:
                 return Choice(neighbours, threshold, exposed, incomplete)
             if incomplete > -adversity.completeness:

@@ -7,7 +7,7 @@ from federation.errors import Malformed
 from federation.messages import decode, encode
 from federation.plan import Plan, propose
 from federation.privacy.planner import Wish, forecast
-from federation.secagg.finder import Adversity, failure
+from federation.secagg.finder import Adversity, failure, find
 from tests.federation.rounds import Federation, run
 
 WISH = Wish(15_360, 100, epsilon=8.0)
@@ -64,9 +64,21 @@ def test_so_few_devices_that_nothing_hides_one_are_refused() -> None:
             propose(Wish(100, cohort, dropout=0.5), SEED)
 
 
-def test_silent_devices_that_leave_no_room_are_refused() -> None:
-    with pytest.raises(Malformed):
-        propose(Wish(500, 100, dropout=0.01), SEED, silent=5)
+@pytest.mark.parametrize("silent", [5, 2, -1])
+def test_more_silent_devices_than_may_be_lost_are_refused(silent: int) -> None:
+    with pytest.raises(Malformed, match="lost"):
+        propose(Wish(500, 100, dropout=0.01), SEED, silent=silent)
+
+
+def test_the_graph_is_safe_for_the_cohort_that_is_left_when_all_who_may_be_silent_are() -> None:
+    """As many corrupt devices are more of a smaller cohort: what is just safe for all of them isn't for these."""
+    wish = Wish(500, 500, dropout=0.1, corrupt=0.1)
+    alone = find(Adversity(500, 50, 50, roster=500, silent=4))
+    left = Adversity(496, 50, 46, roster=500, silent=4)
+    assert failure(left, alone.neighbours, alone.threshold)[0] > -40
+    plan = propose(wish, SEED, silent=4)
+    assert plan.exposure() <= -40
+    assert (plan.secagg.neighbours, plan.secagg.threshold) == (alone.neighbours, alone.threshold + 1)
 
 
 def test_what_a_plan_lets_be_lost_counts_as_lost() -> None:

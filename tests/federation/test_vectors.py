@@ -25,6 +25,7 @@ from federation.secagg.plan import Round, SecAggPlan
 from federation.secagg.shamir import split
 from federation.secagg.wire import Reveal, Survivors
 from federation.stream import Stream
+from tests.federation.told_round import told
 
 FILE = Path(__file__).parents[1] / "vectors" / "federation.json"
 VIEW = bytes(range(32))
@@ -99,6 +100,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "circle": circle,
     "messages": whole_round,
     "privacy": privacy,
+    "upload": told,
 }
 
 

@@ -10,7 +10,8 @@ from fl_client.training.protocol import Checkpoint, Judged, Order, Row
 from fl_client.training.worker.adapter import Adapter
 from fl_client.training.worker.base import Unsuitable
 from fl_client.training.worker.decoder import Decoder
-from fl_client.training.worker.packing import cut, order, packed
+from fl_client.training.worker.packing import cut, packed
+from fl_client.training.worker.turns import order
 
 __all__ = ["Training"]
 

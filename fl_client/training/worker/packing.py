@@ -8,7 +8,7 @@ import torch
 from fl_client.training.protocol import Row
 from fl_client.training.worker.decoder import Batch
 
-__all__ = ["cut", "order", "packed"]
+__all__ = ["cut", "packed"]
 
 
 def cut(row: Row, longest: int) -> Row:
@@ -29,24 +29,6 @@ def cut(row: Row, longest: int) -> Row:
 
 _TURN = 8
 """Tokens at the end of what goes in that are the chat template's: one turn's end, and the next one's begin."""
-
-
-def order(rows: int, steps: int, rows_a_step: int, seed: bytes) -> Iterator[list[int]]:
-    """Which rows each step is made of: all of them in some order, then all again in another.
-
-    Args:
-        rows: How many there are.
-        steps: How many steps.
-        rows_a_step: How many rows each.
-        seed: 32 bytes.
-    """
-    dice = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
-    waiting: list[int] = []
-    for _ in range(steps):
-        while len(waiting) < rows_a_step:
-            waiting += dice.permutation(rows).tolist()
-        yield waiting[:rows_a_step]
-        del waiting[:rows_a_step]
 
 
 def packed(rows: Sequence[Row], at_once: int) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from fl_client.training.protocol import CHECKPOINTS, RESULT, Checkpoint, Result, Stopped
+from fl_client.training.protocol import CHECKPOINTS, RESULT, Checkpoint
 
 __all__ = ["Reports"]
 
@@ -41,7 +41,7 @@ class Reports:
         _write(name, msgspec.msgpack.encode(checkpoint))
         self._say({"written": name})
 
-    def end(self, answer: Result | Stopped) -> None:
+    def end(self, answer: msgspec.Struct) -> None:
         """Write what came of the order."""
         _write(RESULT, msgspec.msgpack.encode(answer))
 

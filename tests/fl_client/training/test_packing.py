@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_client.training.protocol import Row
-from fl_client.training.worker.packing import cut, order, packed
+from fl_client.training.worker.packing import cut, packed
+from fl_client.training.worker.turns import order
 
 lengths = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
