@@ -12,6 +12,7 @@ from vault.classes import HighlySensitive
 from vault.database import Connection, Database, Row
 from vault.errors import NotFound
 from vault.fields import OVERHEAD_BYTES, FieldCipher
+from vault.run_store import RunStore, training_of
 from vault.tombstones import Buried, bury
 
 __all__ = ["Example", "ExampleKind", "ExampleRecord", "ExampleStore", "is_skill_name", "remove_examples"]
@@ -163,9 +164,15 @@ class ExampleStore:
 
 
 def remove_examples(connection: Connection, ids: Iterable[str], now_ms: int) -> int:
-    """Remove examples, and remember that they were, in a transaction that writes; how many were there."""
+    """Remove examples, and remember that they were, in a transaction that writes; how many were there.
+
+    What unfinished trainings of their skills have learned goes too.
+    """
     removed = 0
     for example_id in ids:
+        row = connection.execute(f"SELECT skill FROM {_TABLE} WHERE id = ?", (example_id,)).fetchone()
+        if row is not None:
+            RunStore.remove_all(connection, training_of(row[0]))
         if connection.execute(f"DELETE FROM {_TABLE} WHERE id = ?", (example_id,)).rowcount:
             removed += 1
             bury(connection, Buried.EXAMPLE, example_id, now_ms)

@@ -5,9 +5,14 @@ import time
 from vault.classes import HighlySensitive
 from vault.database import Connection, Database
 
-__all__ = ["RunStore"]
+__all__ = ["RunStore", "training_of"]
 
 _TABLE, _COLUMN = "skill_run_answers", "answer"
+
+
+def training_of(skill: str) -> str:
+    """What unfinished trainings of a skill's adapter are kept under; no skill can have that name."""
+    return f"train:{skill}"
 
 
 class RunStore:

@@ -21,7 +21,7 @@ from vault.classes import DataClass, HighlySensitive
 from vault.database import Connection
 from vault.example_store import Example, ExampleStore
 from vault.pause import PauseLatch, StopOrPause
-from vault.run_store import RunStore
+from vault.run_store import RunStore, training_of
 
 if TYPE_CHECKING:
     from vault.store import Vault
@@ -33,6 +33,7 @@ FEWEST = 10
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 10, 40
 _LONGEST_TEXT = 1 << 17
 """Bytes of a text beyond which it isn't made tokens of: no row is that long."""
+CHECKPOINT_EVERY_S = 30.0
 _WITHIN_S = 7 * 24 * 3600.0
 _SEED = b"openclaw-core/1 personal adapter\0"
 _TOKEN_BYTES = 4
@@ -190,6 +191,7 @@ class PersonalTraining:
             tokens_at_once=fitted.tokens_at_once,
             precision=self._precision,
             recompute=fitted.recompute,
+            checkpoint_every=CHECKPOINT_EVERY_S,
             resume=resume,
         )
         try:
@@ -221,7 +223,9 @@ class PersonalTraining:
         return msgspec.msgpack.decode(kept.reveal(), type=Checkpoint) if kept else None
 
     def _keep(self, run: str, checkpoint: Checkpoint) -> None:
-        self._runs.keep(run, self._skill, _CHECKPOINT, HighlySensitive(msgspec.msgpack.encode(checkpoint)))
+        self._runs.keep(
+            run, training_of(self._skill), _CHECKPOINT, HighlySensitive(msgspec.msgpack.encode(checkpoint))
+        )
 
     def _finish(self, run: str, recipe: Recipe, result: Result) -> Learned:
         trained = Trained.of(self._base, recipe, result)

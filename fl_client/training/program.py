@@ -22,7 +22,7 @@ from vault.sanitize import sanitize_line
 
 __all__ = ["LARGEST_NUMBER", "answer_of", "decoded", "finite_numbers", "job_of", "unexpected"]
 
-LARGEST_NUMBER = 1e6
+LARGEST_NUMBER = 1e4
 """What no number of an adapter that is of any use comes near."""
 
 _OUT_OF_MEMORY = ("allocate memory", "MemoryError", "failed to map segment from shared object")

@@ -1,5 +1,6 @@
 """What a training run and the sandboxed trainer say to each other."""
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
@@ -19,6 +20,8 @@ __all__ = [
     "Result",
     "Row",
     "Stopped",
+    "framed",
+    "unframed",
 ]
 
 PROTOCOL = 1
@@ -44,7 +47,19 @@ Precision = Literal["auto", "float32", "bfloat16"]
 TARGETS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 """The weights of a layer that can be adapted, as GGUF calls them."""
 
+_DIGEST_BYTES = 32
 _Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+def framed(data: bytes) -> bytes:
+    """What is written while somebody may be reading: a digest, and the data."""
+    return hashlib.sha256(data).digest() + data
+
+
+def unframed(data: bytes) -> bytes | None:
+    """The data, if it was read whole; `None` where it was being written."""
+    digest, rest = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    return rest if hashlib.sha256(rest).digest() == digest else None
 
 
 class Recipe(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec.msgpack import Decoder
 
 from fl_client.training.factors import Target, count
 from fl_client.training.program import answer_of, decoded, finite_numbers, job_of, unexpected
-from fl_client.training.protocol import CHECKPOINTS, PROTOCOL, Checkpoint, Order, Result, Stopped
+from fl_client.training.protocol import CHECKPOINTS, PROTOCOL, Checkpoint, Order, Result, Stopped, unframed
 from skills.sandbox.job import Job, Limits, Outcome, Progress
 from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
@@ -64,8 +64,9 @@ def train(
     most += sum(4 * order.recipe.rank * (target.inputs + target.outputs) for target in targets)
 
     def written(name: str, data: bytes) -> None:
-        if on_checkpoint and name in CHECKPOINTS:
-            on_checkpoint(checked_checkpoint(data, numbers, order))
+        # One that is being written over already is passed over: another is coming.
+        if on_checkpoint and name in CHECKPOINTS and (kept := unframed(data)) is not None:
+            on_checkpoint(checked_checkpoint(kept, numbers, order))
 
     outcome = run(_job(order, most, memory, wall_s), walls, on_progress=on_progress, on_written=written, stop=stop)
     return result_of(outcome, order, targets, memory)
@@ -82,6 +83,8 @@ def _job(order: Order, most: int, memory: int, wall_s: float) -> Job:
         environment={
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
+            # Threads wait for each other by spinning; beside other busy programs that halves the speed.
+            "GOMP_SPINCOUNT": "2000",
             "TORCHINDUCTOR_CACHE_DIR": _NO_CACHE,
             "HF_HUB_OFFLINE": "1",
         },

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from fl_client.training.protocol import CHECKPOINTS, RESULT, Checkpoint
+from fl_client.training.protocol import CHECKPOINTS, RESULT, Checkpoint, framed
 
 __all__ = ["Reports"]
 
@@ -38,7 +38,7 @@ class Reports:
         """Write a checkpoint, and say so once it is whole."""
         name = CHECKPOINTS[self._checkpoints % len(CHECKPOINTS)]
         self._checkpoints += 1
-        _write(name, msgspec.msgpack.encode(checkpoint))
+        _write(name, framed(msgspec.msgpack.encode(checkpoint)))
         self._say({"written": name})
 
     def end(self, answer: msgspec.Struct) -> None:

@@ -67,7 +67,7 @@ def llama(tiny_model: Path) -> Iterator[Any]:
     llama_cpp.llama_model_free(model)
 
 
-def logits_of_llama(model: Any, adapter: Path | None) -> Logits:
+def logits_of_llama(model: object, adapter: Path | None) -> Logits:
     parameters = llama_cpp.llama_context_default_params()
     parameters.n_ctx, parameters.n_threads = 64, 1
     context = llama_cpp.llama_init_from_model(model, parameters)
@@ -86,7 +86,7 @@ def logits_of_llama(model: Any, adapter: Path | None) -> Logits:
     return np.stack(rows)
 
 
-def test_llama_cpp_computes_with_the_gguf_what_training_computes(made: Made, llama: Any, tmp_path: Path) -> None:
+def test_llama_cpp_computes_with_the_gguf_what_training_computes(made: Made, llama: object, tmp_path: Path) -> None:
     file = tmp_path / "adapter.gguf"
     file.write_bytes(as_gguf(made.trained))
     found = logits_of_llama(llama, file)

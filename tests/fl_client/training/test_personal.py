@@ -1,0 +1,205 @@
+"""A personal adapter, from a skill's examples to the vault: used when it is better, gone with what it came from."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fl_client.errors import NotTrainable, TrainingStopped
+from fl_client.training.base_model import BaseModel
+from fl_client.training.personal import FEWEST, Learned, PersonalTraining, Text
+from fl_client.training.plan import PERSONAL, Machine, Range, TrainingPlan
+from skills.examples import Examples
+from skills.sandbox.job import Progress
+from tests.fl_client.training.tiny import base_of
+from vault.adapter_store import AdapterStore
+from vault.errors import Paused
+from vault.log.entries import Action
+from vault.pause import PauseLatch
+from vault.run_store import RunStore, training_of
+from vault.settings import SkillSettings
+from vault.store import Vault
+
+SKILL = "backwards"
+CANARY = "quokka-parliament"
+MACHINE = Machine(6 << 30, 1)
+PLAN = msgspec.structs.replace(
+    PERSONAL, rank=Range(4, 4), longest=Range(32, 64), steps=Range(8, 8), learning_rate=1.0, scale=8.0
+)
+
+
+class Bytes:
+    """Tokens of the tiny model, which knows bytes alone."""
+
+    def encode(self, text: Text) -> tuple[Sequence[int], Sequence[int]]:
+        given, wanted = ([3 + byte for byte in part.encode()] for part in text)
+        return [1, *given, 3 + 58], [*wanted, 2]
+
+
+@pytest.fixture
+def base(tiny_model: Path) -> BaseModel:
+    return base_of(tiny_model)
+
+
+@pytest.fixture
+def examples(vault: Vault) -> Examples:
+    made = Examples(vault, SkillSettings())
+    for number in range(FEWEST + 2):
+        text = f"{CANARY} {number * 7919}"
+        made.add(SKILL, text, text[::-1], source="notes.txt" if number == 3 else "")
+    return made
+
+
+def training(vault: Vault, base: BaseModel, plan: TrainingPlan = PLAN) -> PersonalTraining:
+    made = PersonalTraining(vault, SKILL, base, MACHINE, plan=plan, precision="float32")
+    made.read(Bytes())
+    return made
+
+
+def entries(vault: Vault) -> list[str]:
+    found = [stored.entry for stored in vault.log.entries() if stored.entry is not None]
+    return [entry.description for entry in reversed(found) if entry.action is Action.TRAIN]
+
+
+def test_what_was_learned_is_used_sealed_and_logged(vault: Vault, base: BaseModel, examples: Examples) -> None:
+    told: list[Progress] = []
+    learned = training(vault, base).run(on_progress=told.append)
+    store = AdapterStore(vault.database)
+    record = store.active(SKILL, base.sha256)
+    assert record is not None
+    assert (record.id, record.examples, record.version) == (learned.adapter, FEWEST, 1)
+    assert learned.used
+    assert (learned.rows, learned.held_out) == (FEWEST, 2)
+    assert record.loss_after is not None
+    assert record.loss_before is not None
+    assert record.loss_after < record.loss_before
+    assert store.content(record.id).reveal().startswith(b"GGUF")
+    assert told[-1].done == told[-1].total
+    first, last = entries(vault)
+    assert f"{FEWEST} examples of {SKILL} read by the trainer, behind" in first
+    assert "used from now on; nothing was sent" in last
+    assert CANARY not in first + last
+
+
+def test_the_same_examples_make_the_same_adapter(vault: Vault, base: BaseModel, examples: Examples) -> None:
+    first, again = (training(vault, base).run() for _ in range(2))
+    assert first.result.numbers == again.result.numbers
+    records = AdapterStore(vault.database).records(SKILL)
+    assert [record.version for record in records] == [1, 2]
+    assert records[0].sha256 == records[1].sha256
+
+
+def stopped_after_a_checkpoint(vault: Vault, base: BaseModel, plan: TrainingPlan) -> None:
+    stop = threading.Event()
+    begun = training(vault, base, plan)
+    keep = begun._keep
+
+    def kept(run: str, checkpoint: object) -> None:
+        keep(run, checkpoint)  # type: ignore[arg-type]
+        stop.set()
+
+    begun._keep = kept  # type: ignore[method-assign]
+    with pytest.raises(TrainingStopped):
+        begun.run(stop=stop)
+
+
+LONG = msgspec.structs.replace(PLAN, steps=Range(400, 400))
+
+
+def unfinished(vault: Vault) -> int:
+    query = "SELECT count(*) FROM skill_runs WHERE skill = ?"
+    row = vault.database.read(lambda c: c.execute(query, (training_of(SKILL),)).fetchone())
+    assert row is not None
+    return int(row[0])
+
+
+def test_one_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
+    vault: Vault, base: BaseModel, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fl_client.training.personal.CHECKPOINT_EVERY_S", 0.0)
+    whole = training(vault, base, LONG).run()
+    assert unfinished(vault) == 0
+    stopped_after_a_checkpoint(vault, base, LONG)
+    assert unfinished(vault) == 1
+    again = training(vault, base, LONG).run()
+    assert again.result.numbers == whole.result.numbers
+    assert again.result.tokens < whole.result.tokens
+    assert unfinished(vault) == 0
+    assert "read again" in entries(vault)[-2]
+
+
+def test_deleting_an_example_takes_along_what_an_unfinished_training_learned_of_it(
+    vault: Vault, base: BaseModel, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fl_client.training.personal.CHECKPOINT_EVERY_S", 0.0)
+    stopped_after_a_checkpoint(vault, base, LONG)
+    examples.delete([examples.records(SKILL)[0].id])
+    assert unfinished(vault) == 0
+
+
+def test_nothing_is_learned_while_everything_is_paused(vault: Vault, base: BaseModel, examples: Examples) -> None:
+    latch = PauseLatch(vault.home)
+    latch.engage("a test")
+    with pytest.raises(Paused):
+        training(vault, base).run()
+    latch.release("a test")
+
+    def pause(_: Progress) -> None:
+        latch.engage("a test")
+
+    with pytest.raises(Paused):
+        training(vault, base, LONG).run(on_progress=pause)
+    assert AdapterStore(vault.database).records(SKILL) == []
+
+
+def test_an_adapter_that_is_no_better_is_kept_and_not_used(
+    vault: Vault, base: BaseModel, examples: Examples
+) -> None:
+    first = training(vault, base).run()
+    begun = PersonalTraining(vault, SKILL, base, MACHINE, plan=PLAN, precision="float32")
+    begun.read(Bytes(), [Text("abc", "~" * 50)])  # of which there is none in the examples
+    learned = begun.run()
+    assert not learned.used
+    active = AdapterStore(vault.database).active(SKILL, base.sha256)
+    assert active is not None
+    assert active.id == first.adapter
+    assert "not used, for it is no better" in entries(vault)[-1]
+
+
+def test_too_few_examples_are_refused_with_what_to_do(vault: Vault, base: BaseModel) -> None:
+    Examples(vault, SkillSettings()).add(SKILL, "one", "eno")
+    with pytest.raises(NotTrainable, match="has 1 example; training takes 10") as caught:
+        training(vault, base)
+    assert "claw skill examples add" in (caught.value.hint or "")
+
+
+def test_a_model_of_another_architecture_is_refused(vault: Vault, base: BaseModel) -> None:
+    with pytest.raises(NotTrainable, match="architecture gpt2"):
+        PersonalTraining(vault, SKILL, msgspec.structs.replace(base, architecture="gpt2"), MACHINE)
+
+
+def test_a_machine_with_too_little_memory_is_told_how_much_it_takes(
+    vault: Vault, base: BaseModel, examples: Examples
+) -> None:
+    begun = PersonalTraining(vault, SKILL, base, Machine(100 << 20, 1), plan=PLAN)
+    begun.read(Bytes())
+    with pytest.raises(NotTrainable, match=r"takes about [\d,]+ MiB of memory; 100 may be taken"):
+        begun.run()
+
+
+def test_given_texts_are_what_it_is_judged_by(vault: Vault, base: BaseModel, examples: Examples) -> None:
+    begun = PersonalTraining(vault, SKILL, base, MACHINE, plan=PLAN, precision="float32")
+    begun.read(Bytes(), [Text("abc", "cba")])
+    learned: Learned = begun.run()
+    assert (learned.rows, learned.held_out) == (FEWEST + 2, 1)
+
+
+def test_nothing_of_an_example_is_on_the_disk_in_clear(vault: Vault, base: BaseModel, examples: Examples) -> None:
+    training(vault, base).run()
+    assert RunStore(vault.database).answers("0" * 64) == {}
+    for path in vault.home.data.rglob("*"):
+        if path.is_file():
+            assert CANARY.encode() not in path.read_bytes()
+            assert b"GGUF" not in path.read_bytes()
