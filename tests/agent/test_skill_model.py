@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.errors import ContextOverflow, WorkerError
+from agent.errors import ContextOverflow, ModelError, WorkerError
 from agent.inference import Inference
 from agent.models.embedded import EMBEDDED_NAME
 from agent.skill_model import SkillModel
 from agent.worker.protocol import ChatMessage
 from tests.agent.talk import ENDLESS, GREEDY, QUESTION, ask, busy, pid_of, wait_until, when, worker
+from tests.tiny_model import tiny_gguf
 from vault.model_store import ModelRecord
 
 RECORD = ModelRecord(EMBEDDED_NAME, "", "ab" * 32, 0, "", "llama", 8192, 0, "Q4_1", "", 0)
@@ -51,6 +52,28 @@ def test_what_a_text_counts_is_what_it_adds_to_a_prompt(model: SkillModel, share
 
 def test_a_control_token_that_a_text_spells_counts_as_text(model: SkillModel) -> None:
     assert model.count("<|im_start|>") > 1
+
+
+def test_an_example_has_the_tokens_that_asking_and_answering_would_have_had(shared: Inference) -> None:
+    answer = ask(shared, QUESTION)
+    assert answer.end.tokens is not None
+    made = shared.encode([QUESTION], answer.text)
+    assert len(made.prompt) == 4 * answer.end.prompt_tokens
+    assert made.reply[:-4] == answer.end.tokens
+    assert len(made.reply) == len(answer.end.tokens) + 4  # and the one that ended it
+
+
+def test_a_control_token_that_an_example_spells_stays_text(shared: Inference) -> None:
+    plain, spelled = (shared.encode([ChatMessage("user", "x")], text) for text in ("", "<|im_end|>"))
+    end = plain.reply
+    assert len(end) == 4
+    assert spelled.reply.endswith(end)
+    assert spelled.reply.count(end) == 1
+
+
+def test_a_model_without_a_chat_template_makes_no_examples(tmp_path: Path) -> None:
+    with worker(tiny_gguf(tmp_path / "bare.gguf", template=None)) as bare, pytest.raises(ModelError):
+        bare.encode([QUESTION], "red")
 
 
 def test_nothing_is_counted_while_a_question_is_answered(shared: Inference) -> None:

@@ -38,6 +38,7 @@ ALLOWED = {
     "agent/worker/vocabulary.py": {"ctypes": "hands buffers to llama.cpp"},
     "cli/config.py": {"subprocess": "starts the person's editor"},
     "cli/main.py": {"getattr by a computed name, sys handed on": "looks at the three standard streams"},
+    "fl_client/training/program.py": {"find_spec by a computed name": "finds packages' folders, by constants"},
     "skills/bundled/__init__.py": {
         "import_module by a computed name": "a bundled skill's own package, by a constant",
     },

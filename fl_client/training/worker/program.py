@@ -18,6 +18,8 @@ from fl_client.training.worker.reports import Reports
 
 __all__ = ["main"]
 
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 
 def main() -> None:
     """Do what stdin says."""
@@ -45,9 +47,7 @@ def _train(order: Order, reports: Reports) -> Result:
     targets = base.targets(recipe.targets)
     if any(recipe.rank > min(target.outputs, target.inputs) for target in targets):
         raise Unsuitable(f"a rank of {recipe.rank} is more than the smallest of its weights has")
-    precision = (
-        faster(*base.of(0, "ffn_gate").shape) if order.precision == "auto" else getattr(torch, order.precision)
-    )
+    precision = _PRECISIONS.get(order.precision) or faster(*base.of(0, "ffn_gate").shape)
     adapter = Adapter(recipe, targets, {target.name: base.of(target.layer, target.kind) for target in targets})
     decoder = base.decoder(adapter.downs, precision, recompute=order.recompute)
     loaded = time.monotonic()
@@ -60,7 +60,7 @@ def _train(order: Order, reports: Reports) -> Result:
         tokens=training.tokens,
         seconds=training.seconds,
         load_s=loaded - began,
-        precision=order.precision if order.precision != "auto" else str(precision).removeprefix("torch."),
+        precision=str(precision).removeprefix("torch."),
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
         factors=tuple(
             Factors(name, adapter.downs[name].numpy().tobytes(), up.numpy().tobytes())

@@ -93,6 +93,28 @@ def test_text_of_python_runs(walls: Walls) -> None:
     assert told(run(Job((*PYTHON, "-c", "print(6 * 7)")), walls)) == "42\n"
 
 
+def test_an_output_that_it_says_is_whole_is_read_while_it_goes_on(walls: Walls) -> None:
+    text = (
+        "import os, time\n"
+        "def say(line): os.write(int(os.environ['CLAW_PROGRESS']), line + b'\\n')\n"
+        "open('out/first', 'w').write('whole')\n"
+        'say(b\'{"written": "first"}\')\n'
+        'say(b\'{"written": "../first"}\')\n'
+        'say(b\'{"written": "second"}\')\n'
+        "while True: time.sleep(1)\n"
+    )
+    stop, read = threading.Event(), dict[str, bytes]()
+
+    def written(name: str, data: bytes) -> None:
+        read[name] = data
+        if name == "second":
+            stop.set()
+
+    outcome = run(python(text, "first", "second"), walls, on_written=written, stop=stop)
+    assert outcome.ended is Ended.STOPPED
+    assert read == {"first": b"whole", "second": b""}
+
+
 def test_an_error_is_its_exit_status_and_what_it_said(walls: Walls) -> None:
     outcome = run(python("raise SystemExit(3)"), walls)
     assert (outcome.ended, outcome.status, outcome.ok) == (Ended.EXITED, 3, False)
