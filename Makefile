@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := chat crash intents sandbox storage torture
+BENCHMARKS := adapters chat crash intents sandbox secagg storage torture training
 
 .PHONY: help chat test check bench clean
 
