@@ -22,6 +22,8 @@ _PROCESSORS = Path("/proc/cpuinfo")
 _NO_CACHE = "/"
 """Where torch may want to keep what it compiles, of which there is nothing; it insists on a folder."""
 _CHECKPOINT_NUMBERS = 3
+ADDRESSES = 2 << 30
+"""What libraries and threads take of addresses beside memory: without a control group, addresses are counted."""
 
 _ANSWER: Decoder[Result | Stopped] = Decoder(Result | Stopped)
 _CHECKPOINT = Decoder(Checkpoint)
@@ -91,7 +93,7 @@ def _job(order: Order, most: int, memory: int, wall_s: float) -> Job:
         limits=Limits(
             wall_s=wall_s,
             cpu_s=math.ceil(wall_s * (order.threads + 1)),
-            memory=memory,
+            memory=memory + ADDRESSES,
             file_bytes=most,
             scratch=0,
             stream=1 << 16,
