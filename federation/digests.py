@@ -16,6 +16,21 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
 _NAME = b"openclaw-core federation 1"
+_SMALL_ORDER = frozenset(
+    int.from_bytes(bytes.fromhex(y), "little")
+    for y in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+)
+"""The y of all points whose order divides 8, also where it is written as more than the prime: as public keys, they
+have signatures that anybody can make."""
+_ALL_BUT_SIGN = (1 << 255) - 1
 
 
 def labelled(purpose: str, *parts: bytes) -> bytes:
@@ -38,7 +53,7 @@ def sign(key: Ed25519PrivateKey, purpose: str, *parts: bytes) -> bytes:
 
 
 def is_signed(key: bytes, signature: bytes, purpose: str, *parts: bytes) -> bool:
-    """Whether the holder of a key signed just that.
+    """Whether the holder of a key signed just that. A key of small order has no holder, and signs nothing.
 
     Args:
         key: Ed25519 public key, 32 bytes.
@@ -46,6 +61,8 @@ def is_signed(key: bytes, signature: bytes, purpose: str, *parts: bytes) -> bool
         purpose: As it was signed for.
         parts: As they were signed.
     """
+    if int.from_bytes(key, "little") & _ALL_BUT_SIGN in _SMALL_ORDER:
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, digest(purpose, *parts))
     except (InvalidSignature, ValueError):
