@@ -6,7 +6,7 @@ VERBS: dict[str, str] = {
     "ask": "ask one question, or go on with a conversation",
     "chat": "list, show, search, rename, fork, export or delete conversations",
     "model": "list, pull, import, verify, use, remove or measure models",
-    "skill": "list, inspect, import, validate, enable, disable, remove or run skills",
+    "skill": "list, inspect, import, validate, enable, disable, remove, run or train skills",
     "memory": "list, search, add or forget what the assistant remembers",
     "permission": "show or change what the assistant's tools may do",
     "vault": "make the vault, or say how it is",
