@@ -43,7 +43,7 @@ def main() -> int:
     if not _DATA.is_dir():
         bench.note("meetings", "missing: ../shared/data/meetings, which isn't part of the repository")
         return bench.finish()
-    rows, held_out, longest = (16, 4, 512) if bench.quick else (160, 40, 1024)
+    rows, held_out, longest = (16, 4, 512) if bench.quick else (80, 20, 1024)
     plan = msgspec.structs.replace(PERSONAL, longest=Range(256, longest), passes=1, steps=Range(1, 1000))
     given = {"train": rows, "val": held_out}
     with open(embedded_file(), "rb") as weights:

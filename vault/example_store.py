@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -15,7 +15,15 @@ from vault.fields import OVERHEAD_BYTES, FieldCipher
 from vault.run_store import RunStore, training_of
 from vault.tombstones import Buried, bury
 
-__all__ = ["Example", "ExampleKind", "ExampleRecord", "ExampleStore", "is_skill_name", "remove_examples"]
+__all__ = [
+    "Example",
+    "ExampleKind",
+    "ExampleRecord",
+    "ExampleStore",
+    "examples_there",
+    "is_skill_name",
+    "remove_examples",
+]
 
 _TABLE = "skill_examples"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -177,6 +185,14 @@ def remove_examples(connection: Connection, ids: Iterable[str], now_ms: int) -> 
             removed += 1
             bury(connection, Buried.EXAMPLE, example_id, now_ms)
     return removed
+
+
+def examples_there(connection: Connection, ids: Sequence[str]) -> bool:
+    """Whether all of these examples are still there, within a transaction."""
+    given = msgspec.json.encode(list(ids)).decode()
+    query = f"SELECT count(*) FROM {_TABLE} WHERE id IN (SELECT value FROM json_each(?))"
+    row = connection.execute(query, (given,)).fetchone()
+    return row is not None and row[0] == len(set(ids))
 
 
 def is_skill_name(name: str) -> bool:

@@ -48,17 +48,19 @@ class RunStore:
             request: Digest of what was asked.
             answer: What was answered.
         """
+        self._database.write(lambda connection: self.put(connection, run, skill, request, answer))
+
+    def put(
+        self, connection: Connection, run: str, skill: str, request: str, answer: HighlySensitive[bytes]
+    ) -> None:
+        """Keep an answer, in a transaction that writes; arguments as in `keep`."""
         sealed = self._database.fields.seal(_TABLE, f"{run}/{request}", _COLUMN, answer)
         now = time.time_ns() // 1_000_000
-
-        def work(connection: Connection) -> None:
-            connection.execute(
-                "INSERT INTO skill_runs VALUES (?1, ?2, ?3, ?3) ON CONFLICT (id) DO UPDATE SET updated_ms = ?3",
-                (run, skill, now),
-            )
-            connection.execute(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?)", (run, request, sealed))
-
-        self._database.write(work)
+        connection.execute(
+            "INSERT INTO skill_runs VALUES (?1, ?2, ?3, ?3) ON CONFLICT (id) DO UPDATE SET updated_ms = ?3",
+            (run, skill, now),
+        )
+        connection.execute(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?)", (run, request, sealed))
 
     @staticmethod
     def remove(connection: Connection, run: str) -> None:

@@ -19,7 +19,8 @@ from skills.sandbox.noted import noted_best
 from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
 from vault.classes import DataClass, HighlySensitive
 from vault.database import Connection
-from vault.example_store import Example, ExampleStore
+from vault.errors import NotFound
+from vault.example_store import Example, ExampleStore, examples_there
 from vault.pause import PauseLatch, StopOrPause
 from vault.run_store import RunStore, training_of
 
@@ -223,9 +224,17 @@ class PersonalTraining:
         return msgspec.msgpack.decode(kept.reveal(), type=Checkpoint) if kept else None
 
     def _keep(self, run: str, checkpoint: Checkpoint) -> None:
-        self._runs.keep(
-            run, training_of(self._skill), _CHECKPOINT, HighlySensitive(msgspec.msgpack.encode(checkpoint))
-        )
+        content = HighlySensitive(msgspec.msgpack.encode(checkpoint))
+
+        def work(connection: Connection) -> None:
+            if not examples_there(connection, self._learned_from):
+                raise NotFound(
+                    "An example that the training learns from was removed meanwhile; it was ended.",
+                    hint="Train again, without it.",
+                )
+            self._runs.put(connection, run, training_of(self._skill), _CHECKPOINT, content)
+
+        self._vault.database.write(work)
 
     def _finish(self, run: str, recipe: Recipe, result: Result) -> Learned:
         trained = Trained.of(self._base, recipe, result)

@@ -96,7 +96,8 @@ class Training:
             self._tell(self._done, self._parts, f"loss {self.losses[-1]:.2f}" if self.losses else "training")
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate * rate
-        torch.nn.utils.clip_grad_norm_([self._adapter.numbers], _CLIP, error_if_nonfinite=True)
+        if not torch.nn.utils.clip_grad_norm_([self._adapter.numbers], _CLIP).isfinite():
+            raise Unsuitable("it went astray, and computes no numbers any more; fewer passes may do")
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.losses.append(total)

@@ -18,7 +18,7 @@ from skills.examples import Examples
 from skills.sandbox.job import Progress
 from tests.fl_client.training.tiny import base_of
 from vault.adapter_store import AdapterStore
-from vault.errors import Paused
+from vault.errors import NotFound, Paused
 from vault.log.entries import Action
 from vault.pause import PauseLatch
 from vault.run_store import RunStore, training_of
@@ -108,6 +108,10 @@ def stopped_after_a_checkpoint(vault: Vault, base: BaseModel, plan: TrainingPlan
         begun.run(stop=stop)
 
 
+def ids(examples: Examples) -> set[str]:
+    return {record.id for record in examples.records(SKILL)}
+
+
 LONG = msgspec.structs.replace(PLAN, steps=Range(400, 400))
 
 
@@ -140,6 +144,23 @@ def test_deleting_an_example_takes_along_what_an_unfinished_training_learned_of_
     stopped_after_a_checkpoint(vault, base, LONG)
     examples.delete([examples.records(SKILL)[0].id])
     assert unfinished(vault) == 0
+
+
+def test_an_example_deleted_during_a_training_ends_it_and_nothing_of_it_is_kept(
+    vault: Vault, base: BaseModel, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fl_client.training.personal.CHECKPOINT_EVERY_S", 0.0)
+    begun = training(vault, base, LONG)
+
+    def delete(now: Progress) -> None:
+        first = begun._learned_from[0]
+        if now.done > 20 and first in ids(examples):
+            examples.delete([first])
+
+    with pytest.raises(NotFound, match="removed meanwhile"):
+        begun.run(on_progress=delete)
+    assert unfinished(vault) == 0
+    assert AdapterStore(vault.database).records(SKILL) == []
 
 
 def test_nothing_is_learned_while_everything_is_paused(vault: Vault, base: BaseModel, examples: Examples) -> None:
