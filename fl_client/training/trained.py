@@ -68,13 +68,17 @@ class Trained(NamedTuple):
 
 
 def as_gguf(trained: Trained) -> bytes:
-    """The adapter as llama.cpp loads it (`general.type` adapter, `adapter.type` lora)."""
+    """The adapter as llama.cpp loads it (`general.type` adapter, `adapter.type` lora).
+
+    Its `general.description` is the recipe: with the same rows it makes the same adapter.
+    """
     from gguf import GGUFWriter
     from gguf.gguf_writer import WriterState
 
     base, recipe = trained.base, trained.recipe
     writer = GGUFWriter(None, base.architecture)
     writer.add_type("adapter")
+    writer.add_description(msgspec.json.encode(msgspec.to_builtins(recipe) | {"seed": recipe.seed.hex()}).decode())
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", recipe.scale * recipe.rank)
     tensors = []

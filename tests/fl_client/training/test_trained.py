@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ def test_the_file_says_what_it_is(made: Made, tmp_path: Path) -> None:
     reader = gguf.GGUFReader(file)
     said = {name: reader.fields[name].contents() for name in ("general.type", "adapter.type", "adapter.lora.alpha")}
     assert said == {"general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 12.0}
+    recipe = json.loads(reader.fields["general.description"].contents())
+    assert (recipe["kind"], recipe["seed"]) == (made.trained.recipe.kind, made.trained.recipe.seed.hex())
     assert {tensor.name for tensor in reader.tensors} == {
         f"blk.0.{kind}.weight.lora_{side}" for kind in TARGETS for side in "ab"
     }
