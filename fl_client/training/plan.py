@@ -115,12 +115,11 @@ def fit(plan: TrainingPlan, base: BaseModel, lengths: Sequence[int], machine: Ma
     rank = min(plan.rank.high, base.kv_heads * base.head_size)
     if rank < plan.rank.low:
         raise NotTrainable(f"{base.name} is too small for adapters of rank {plan.rank.low}.")
-    attempts = [(longest, False), (longest, True)]
+    attempts = [(longest, max(longest, _TOKENS_AT_ONCE), False), (longest, longest, True)]
     while longest > plan.longest.low:
         longest = max(longest // 2, plan.longest.low)
-        attempts.append((longest, True))
-    for tokens, recompute in attempts:
-        at_once = max(tokens, min(_TOKENS_AT_ONCE, machine.memory >> 20))
+        attempts.append((longest, longest, True))
+    for tokens, at_once, recompute in attempts:
         needed = _memory(base, at_once, recompute=recompute)
         if needed <= machine.memory:
             recipe = Recipe(
