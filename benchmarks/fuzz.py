@@ -29,7 +29,7 @@ from federation.secagg.wire import most_bytes
 from fl_client.errors import NotTrainable, TrainingFailed
 from fl_client.training.factors import Target
 from fl_client.training.head_protocol import HeadJudged, HeadOrder, HeadRecipe, HeadResult, Labelled
-from fl_client.training.protocol import RESULT, Checkpoint, Factors, Judged, Order, Recipe, Result, Stopped
+from fl_client.training.protocol import RESULT, Checkpoint, Factors, Judged, Order, Recipe, Result, Row, Stopped
 from fl_client.training.sandboxed import checked_checkpoint, result_of
 from fl_client.training.sandboxed_head import head_result_of
 from skills.sandbox.job import Ended, Outcome
@@ -173,11 +173,12 @@ def _bytes(count: int, dice: random.Random) -> bytes:
 def _answers() -> Iterator[Parser]:
     """What sandboxed trainers write, through the checks that stand before anybody believes it."""
     matrix, refusals = np.arange(4, dtype="<f4").tobytes(), (NotTrainable, TrainingFailed)
-    order = Order("", "", Recipe("core", 2, 1.0, ("attn_q",), 3, 1, 1e-2, 64, bytes(32)), [], [], 1, 256)
+    recipe = Recipe("core", 2, 1.0, ("attn_q",), 3, 1, 1e-2, 64, bytes(32))
+    order = Order("", "", recipe, [], [Row(bytes(8), 1)], 1, 256)
     target = Target(0, "attn_q", 6, 4)
     factors = Factors(target.name, bytes(32), bytes(48))
     result = Result(matrix, Judged(2.0, 1.5), (2.0, 1.9, 1.8), 9, 0.1, 0.1, "float32", 1, (factors,))
-    checkpoint = Checkpoint(2, matrix, matrix, matrix, (2.0, 1.9), 2.0)
+    checkpoint = Checkpoint(2, matrix, matrix, matrix, (2.0, 1.9), 2.0, "float32")
     rows = Labelled(bytes(24), b"\0\0\1\0")
     head_order = HeadOrder(HeadRecipe(("a", "b"), 2, 1, 1.0, 0.0, bytes(32)), 3, rows, rows)
     head_result = HeadResult(matrix + matrix, HeadJudged(0.7, 0.5), HeadJudged(0.2, 1.0), (0.7, 0.5), 0.1)
@@ -193,7 +194,7 @@ def _answers() -> Iterator[Parser]:
         return head_result_of(outcome(encoded[3], dice), head_order, MEMORY)
 
     def read_checkpoint(dice: random.Random) -> object:
-        return checked_checkpoint(_changed(encoded[2], encoded, dice), 4, order)
+        return checked_checkpoint(_changed(encoded[2], encoded, dice), 4, order.recipe)
 
     yield Parser("Result", read(encoded[0]), refusals)
     yield Parser("Stopped", read(encoded[1]), refusals)

@@ -79,8 +79,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     check_name(arguments.name)
     if arguments.passes is not None and not 1 <= arguments.passes <= 100:
         raise UsageError("Each example can be seen 1 to 100 times.")
-    if arguments.peft and arguments.peft.exists():
-        raise UsageError(f"{arguments.peft} exists already.", hint="Name another folder, or remove that one.")
+    if arguments.peft:
+        _check_peft(arguments.peft, console)
     held_out = _held_out(arguments)
     with console.open_vault() as vault:
         name = arguments.model or console.settings.model.default
@@ -98,6 +98,8 @@ def _train(
     from fl_client.errors import TrainingStopped
     from fl_client.training.personal import PersonalTraining
     from fl_client.training.plan import Machine
+    from fl_client.training.trained import as_peft
+    from skills.adapters import Adapters
 
     stop = threading.Event()
     record, header = weights.record, read_header(weights.descriptor)
@@ -119,13 +121,14 @@ def _train(
     except TrainingStopped:
         console.say("[stopped; run the same again to go on from where the last checkpoint was]")
         return 130
-    if arguments.peft:
-        _write_peft(arguments.peft, learned, console)
     if arguments.json:
-        print(_as_json(learned, weights))
+        print(_as_json(learned, weights), flush=True)
     else:
         for line in _told(arguments.name, learned):
             console.say(line)
+    if arguments.peft:
+        Adapters(vault).export_folder(as_peft(learned.trained), arguments.peft)
+        console.say(f"Written to {arguments.peft}, in clear.")
     return 0
 
 
@@ -170,20 +173,34 @@ def base_of(header: "GgufHeader", path: Path, name: str, sha256: str) -> "BaseMo
         heads=header.head_count,
         kv_heads=header.head_count_kv,
         head_size=header.key_length,
+        tensor_kinds=header.tensor_kinds,
+        rope_scaling=header.rope_scaling,
     )
 
 
 def _plan(kind: str, passes: int | None) -> "TrainingPlan":
-    from fl_client.training.plan import PERSONAL, PERSONAL_CORE
+    from fl_client.training.plan import PERSONAL, PERSONAL_CORE, Range
 
     plan = PERSONAL_CORE if kind == "core" else PERSONAL
-    return msgspec.structs.replace(plan, passes=passes) if passes else plan
+    return msgspec.structs.replace(plan, passes=passes, steps=Range(1, plan.steps.high)) if passes else plan
+
+
+def _check_peft(folder: Path, console: Console) -> None:
+    """Refuse now what couldn't be written after hours of work."""
+    from vault.portability.files import check_not_ours
+
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists already.", hint="Name another folder, or remove that one.")
+    if not os.access(folder.parent, os.W_OK) or not folder.parent.is_dir():
+        raise UsageError(f"{folder.parent} is no folder that can be written to.", hint="Name another place.")
+    check_not_ours(folder, console.home)
 
 
 def _held_out(arguments: argparse.Namespace) -> "list[Text]":
     from fl_client.training.personal import Text
     from skills.errors import ExampleRefused
     from skills.example_lines import FIELDS, Fields, Reader, numbered_lines
+    from vault.portability.files import open_plain
 
     if arguments.held_out is None:
         if arguments.input_field or arguments.output_field:
@@ -195,7 +212,7 @@ def _held_out(arguments: argparse.Namespace) -> "list[Text]":
     )
     name = sanitize_line(path.name, 100)
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             texts: list[Text] = []
             for number, line in numbered_lines(file, name):
                 if len(texts) == _MOST_HELD_OUT:
@@ -210,20 +227,10 @@ def _held_out(arguments: argparse.Namespace) -> "list[Text]":
     return texts
 
 
-def _write_peft(folder: Path, learned: "Learned", console: Console) -> None:
-    from fl_client.training.trained import as_peft
-
-    folder.mkdir(mode=0o700)
-    for name, content in as_peft(learned.trained).items():
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    console.say(f"Written to {folder}, in clear.")
-
-
 def _told(skill: str, learned: "Learned") -> list[str]:
     result = learned.result
-    lines = [f"Learned from {counted(learned.rows, 'example')} ({result.tokens / result.seconds:,.0f} tokens/s)."]
+    speed = result.tokens / max(result.seconds, 1e-3)
+    lines = [f"Learned from {counted(learned.rows, 'example')} ({speed:,.0f} tokens/s)."]
     if learned.cut:
         lines.append(f"{counted(learned.cut, 'example')} had to be cut, as too long.")
     before, after = result.judged.before, result.judged.after

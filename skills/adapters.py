@@ -14,7 +14,7 @@ from vault.classes import DataClass
 from vault.database import Connection
 from vault.errors import NotFound
 from vault.portability.departure import Departure, Taken
-from vault.portability.files import check_not_ours, staged_file
+from vault.portability.files import check_not_ours, staged_file, staged_folder
 from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
@@ -145,6 +145,28 @@ class Adapters:
             staged.sync()
             departure.finish(Taken("a trained adapter", 1, staged.bytes, staged.sha256))
         return record
+
+    def export_folder(self, files: dict[str, bytes], folder: Path) -> None:
+        """Write an adapter as several files, in clear, for its owner alone; logged before the first byte.
+
+        Args:
+            files: What is in each, by name.
+            folder: Where to; nothing lies there.
+
+        Raises:
+            VaultError: there is something already, or it can't be written; nothing of it is left.
+        """
+        from vault.log.entries import Action
+
+        check_not_ours(folder, self._vault.home)
+        departure = Departure(self._vault, Action.EXPORT, "a trained adapter as a folder, not encrypted")
+        with departure, staged_folder(folder) as staged:
+            departure.prepare("a trained adapter")
+            for name, content in files.items():
+                with staged.file(name) as file:
+                    file.write(content)
+            staged.sync()
+            departure.finish(Taken("a trained adapter", 1, sum(map(len, files.values()))))
 
     def _log(self, connection: Connection, description: str) -> None:
         from vault.log.entries import Action, Entry

@@ -238,9 +238,15 @@ class AdapterStore:
 
     @staticmethod
     def roll_back(connection: Connection, active: AdapterRecord) -> AdapterRecord | None:
-        """Use the version below the one that is used, in a transaction that writes; `None` where there is none."""
+        """Use the version below the one that is used, in a transaction that writes; `None` where there is none.
+
+        One that was found to be no better than the model alone is passed over.
+        """
         AdapterStore.deactivate(connection, active.skill, active.base_sha256)
-        condition = "skill = ? AND base_sha256 = ? AND version < ?"
+        condition = (
+            "skill = ? AND base_sha256 = ? AND version < ? "
+            "AND (loss_before IS NULL OR loss_after IS NULL OR loss_after < loss_before)"
+        )
         below = find_adapters(connection, condition, active.skill, active.base_sha256, active.version)
         return AdapterStore.activate(connection, below[-1].id) if below else None
 

@@ -9,6 +9,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 is stricter than the page (no nested arrays, tensors one after the other), so is this reader.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from agent.models.window import Window
 __all__ = ["GgufHeader", "read_header"]
 
 _F16_BYTES = 2
+_OF_LAYER = re.compile(r"blk\.\d+\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class GgufHeader:
         licence: `general.license`; empty when the file gives none.
         chat_template: `tokenizer.chat_template`, if there is one.
         tokenizer: `tokenizer.ggml.model`; empty when the file gives none.
+        rope_scaling: `rope.scaling.type`; empty when the file gives none.
+        tensor_kinds: What the tensors are called, without the numbers of their layers, sorted.
         file_bytes: Size of the file.
     """
 
@@ -61,6 +65,8 @@ class GgufHeader:
     licence: str
     chat_template: str | None
     tokenizer: str
+    rope_scaling: str
+    tensor_kinds: tuple[str, ...]
     file_bytes: int
 
     def kv_bytes_per_token(self) -> int:
@@ -86,9 +92,11 @@ def read_header(descriptor: int) -> GgufHeader:
     metadata = read_metadata(window, metadata_count)
     _refuse_other_kinds(metadata)
     types: Counter[str] = Counter()
+    kinds = set()
     for tensor in read_tensors(window, tensor_count, metadata):
         types[tensor.type] += tensor.elements
-    return _header(metadata, types, window.size)
+        kinds.add(_OF_LAYER.sub("blk.", tensor.name))
+    return _header(metadata, types, tuple(sorted(kinds)), window.size)
 
 
 def _refuse_other_kinds(metadata: Metadata) -> None:
@@ -107,7 +115,7 @@ def _refuse_other_kinds(metadata: Metadata) -> None:
         )
 
 
-def _header(metadata: Metadata, types: Counter[str], file_bytes: int) -> GgufHeader:
+def _header(metadata: Metadata, types: Counter[str], kinds: tuple[str, ...], file_bytes: int) -> GgufHeader:
     architecture = metadata.text("general.architecture")
     if not architecture:
         raise ModelRefused("The GGUF file doesn't say which architecture the model has.")
@@ -133,5 +141,7 @@ def _header(metadata: Metadata, types: Counter[str], file_bytes: int) -> GgufHea
         licence=metadata.text("general.license"),
         chat_template=metadata.text("tokenizer.chat_template") or None,
         tokenizer=metadata.text("tokenizer.ggml.model"),
+        rope_scaling=metadata.text(f"{architecture}.rope.scaling.type"),
+        tensor_kinds=kinds,
         file_bytes=file_bytes,
     )

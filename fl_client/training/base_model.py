@@ -8,10 +8,19 @@ import msgspec
 from fl_client.errors import NotTrainable
 from fl_client.training.factors import Target
 from fl_client.training.protocol import TARGETS
+from vault.sanitize import sanitize_line
 
 __all__ = ["BaseModel"]
 
 _ARCHITECTURE = "llama"
+_KNOWN = {
+    "token_embd.weight",
+    "output.weight",
+    "output_norm.weight",
+    "blk.attn_norm.weight",
+    "blk.ffn_norm.weight",
+    *(f"blk.{kind}.weight" for kind in TARGETS),
+}
 
 
 class BaseModel(msgspec.Struct, frozen=True):
@@ -29,6 +38,8 @@ class BaseModel(msgspec.Struct, frozen=True):
         heads: Of queries.
         kv_heads: Of keys and values.
         head_size: Numbers of each.
+        tensor_kinds: What its tensors are called, without the numbers of their layers.
+        rope_scaling: How positions are scaled, as the file names it; empty where they aren't.
     """
 
     path: Path
@@ -42,6 +53,8 @@ class BaseModel(msgspec.Struct, frozen=True):
     heads: int
     kv_heads: int
     head_size: int
+    tensor_kinds: tuple[str, ...] = ()
+    rope_scaling: str = ""
 
     def check(self) -> None:
         """See that it is of a kind that can be trained on.
@@ -54,6 +67,12 @@ class BaseModel(msgspec.Struct, frozen=True):
                 f"{self.name} is a model of the architecture {self.architecture}, which can't be trained on yet.",
                 hint="Models of the Llama family can be: `claw model list` shows yours.",
             )
+        # Transformers passes over what of a GGUF file it doesn't know, and would train another model than answers.
+        if unknown := sorted(set(self.tensor_kinds) - _KNOWN):
+            raise NotTrainable(f"{self.name} can't be trained on yet: it has {sanitize_line(unknown[0], 60)}.")
+        if self.rope_scaling not in ("", "none"):
+            scaling = sanitize_line(self.rope_scaling, 20)
+            raise NotTrainable(f"{self.name} can't be trained on yet: its positions are scaled ({scaling}).")
 
     def targets(self, kinds: Sequence[str]) -> list[Target]:
         """The weights of such kinds in all layers, in the order of an adapter's numbers."""

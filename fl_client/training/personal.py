@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from fl_client.errors import NotTrainable, TrainingStopped
+from fl_client.errors import NotTrainable, TrainingFailed, TrainingStopped
 from fl_client.training.base_model import BaseModel
+from fl_client.training.factors import Target, count
 from fl_client.training.plan import PERSONAL, Fitted, Machine, TrainingPlan, fit
 from fl_client.training.protocol import Checkpoint, Order, Precision, Recipe, Result, Row
-from fl_client.training.sandboxed import train
+from fl_client.training.sandboxed import check_installed, checked_checkpoint, train
 from fl_client.training.trained import Trained, as_gguf
 from skills.sandbox.job import Progress
 from skills.sandbox.noted import noted_best
-from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
+from vault.adapter_store import MOST_BYTES, AdapterKind, AdapterStore, TrainedAdapter
 from vault.classes import DataClass, HighlySensitive
 from vault.database import Connection
 from vault.errors import NotFound
@@ -66,7 +67,7 @@ class Learned(NamedTuple):
 
     Attributes:
         adapter: Its id in the vault.
-        used: Whether the skill uses it from now on: where it was judged, only if it is better than what was.
+        used: Whether the skill uses it from now on: where it was judged, only if it is better than the model alone.
         result: The trainer's.
         trained: The adapter itself.
         rows: How many it learned from.
@@ -129,14 +130,16 @@ class PersonalTraining:
 
         Args:
             encoder: Makes tokens of them.
-            held_out: To judge by; none: a tenth of the examples is held out for it.
+            held_out: To judge by, but for those that are learned from; none: a tenth of the examples is held out.
             progress: Told how many are read, of how many.
             stop: Ends it, when set.
 
         Raises:
-            NotTrainable: there are too few.
+            NotTrainable: there are too few, none is left to judge by, or a package isn't installed.
             TrainingStopped: `stop` was set.
+            Paused: everything is paused.
         """
+        check_installed()
         examples = list(ExampleStore(self._vault.database).all(self._skill))
         if len(examples) < FEWEST:
             raise NotTrainable(
@@ -149,8 +152,16 @@ class PersonalTraining:
             examples, chosen = _split(examples)
             judged_by = [Text(one.input, one.output) for one in chosen]
         texts = [Text(one.input, one.output) for one in examples]
+        judged_by = [text for text in judged_by if text not in set(texts)]
+        if not judged_by:
+            raise NotTrainable(
+                "All of the examples to judge by are among those to learn from.",
+                hint="Name a file of others, or leave out --held-out.",
+            )
         rows = []
+        latch = PauseLatch(self._vault.home)
         for done, text in enumerate((*texts, *judged_by)):
+            latch.check()
             if stop and stop.is_set():
                 raise TrainingStopped("The training was stopped.")
             rows.append(_row(*encoder.encode(Text(text.input[:_LONGEST_TEXT], text.output[:_LONGEST_TEXT]))))
@@ -175,12 +186,17 @@ class PersonalTraining:
             TrainingFailed: the trainer ended without a result that can be used.
             NotFound: an example was removed meanwhile.
         """
+        check_installed()
         fitted = self._fit()
         latch = PauseLatch(self._vault.home)
         latch.check()
         walls = noted_best(self._vault)
         run = _digest([self._skill, self._base.sha256, fitted.recipe, self._rows, self._held_out, self._precision])
-        resume = self._kept(run)
+        targets = self._base.targets(fitted.recipe.targets)
+        numbers = count(targets, fitted.recipe)
+        if _size(targets, fitted.recipe) > MOST_BYTES:
+            raise NotTrainable(f"An adapter of {self._base.name} would be larger than {MOST_BYTES >> 20} MiB.")
+        resume = self._kept(run, fitted.recipe, numbers)
         self._log(f"{self._rows_told()} {'read again' if resume else 'read'} by the trainer, behind {walls.name}")
         order = Order(
             base=str(self._base.path),
@@ -198,7 +214,7 @@ class PersonalTraining:
         try:
             result = train(
                 order,
-                self._base.targets(fitted.recipe.targets),
+                targets,
                 walls,
                 memory=self._machine.memory,
                 wall_s=_WITHIN_S,
@@ -219,9 +235,13 @@ class PersonalTraining:
         seed = hashlib.sha256(_SEED + _digest([self._base.sha256, self._rows]).encode()).digest()
         return fit(self._plan, self._base, lengths, self._machine, seed)
 
-    def _kept(self, run: str) -> Checkpoint | None:
+    def _kept(self, run: str, recipe: Recipe, numbers: int) -> Checkpoint | None:
+        """Where a run was, if that is known; what another version has written isn't understood."""
         kept = self._runs.answers(run).get(_CHECKPOINT)
-        return msgspec.msgpack.decode(kept.reveal(), type=Checkpoint) if kept else None
+        try:
+            return checked_checkpoint(kept.reveal(), numbers, recipe) if kept else None
+        except TrainingFailed:
+            return None
 
     def _keep(self, run: str, checkpoint: Checkpoint) -> None:
         content = HighlySensitive(msgspec.msgpack.encode(checkpoint))
@@ -297,6 +317,11 @@ def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     drawn = sorted(examples, key=lambda one: hashlib.sha256(one.id.encode()).digest())[:held_out]
     chosen = {one.id for one in drawn}
     return [one for one in examples if one.id not in chosen], drawn
+
+
+def _size(targets: Sequence[Target], recipe: Recipe) -> int:
+    """About how many bytes an adapter's file has."""
+    return sum(4 * recipe.rank * (target.inputs + target.outputs) + 256 for target in targets)
 
 
 def _row(before: Sequence[int], reply: Sequence[int]) -> Row:

@@ -20,7 +20,7 @@ from fl_client.training.protocol import RESULT, Stopped
 from skills.sandbox.job import PYTHON, Ended, Job, Limits, Outcome
 from vault.sanitize import sanitize_line
 
-__all__ = ["LARGEST_NUMBER", "answer_of", "decoded", "finite_numbers", "job_of", "unexpected"]
+__all__ = ["LARGEST_NUMBER", "answer_of", "decoded", "finite_numbers", "folders_of", "job_of", "unexpected"]
 
 LARGEST_NUMBER = 1e4
 """What no number of an adapter that is of any use comes near."""
@@ -65,7 +65,7 @@ def job_of(
     Raises:
         NotTrainable: a package isn't installed.
     """
-    ours, folders = Path(__file__).parents[1], _folders(packages)
+    ours, folders = Path(__file__).parents[1], folders_of(packages)
     given = {"path": [str(path) for path in (*folders, ours.parent)], "environment": dict(environment or {})}
     return Job(
         (*PYTHON, "in/start.py"),
@@ -138,7 +138,7 @@ def unexpected() -> TrainingFailed:
     )
 
 
-def _folders(packages: Sequence[str]) -> list[Path]:
+def folders_of(packages: Sequence[str]) -> list[Path]:
     """Where some packages lie.
 
     Raises:
@@ -162,7 +162,10 @@ def _needs_more(memory: int) -> NotTrainable:
 
 def _ended_badly(outcome: Outcome, memory: int) -> Exception:
     if outcome.ended is Ended.KILLED:
-        return _needs_more(memory)
+        return TrainingFailed(
+            "The trainer was killed; there may have been too little memory.",
+            hint="Run the same again to go on, with other programs closed.",
+        )
     last = sanitize_line((outcome.stderr.decode(errors="replace").strip().splitlines() or [""])[-1], 200)
     if any(sign in last for sign in _OUT_OF_MEMORY):
         return _needs_more(memory)

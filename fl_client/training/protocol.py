@@ -49,6 +49,8 @@ TARGETS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "f
 
 _DIGEST_BYTES = 32
 _Count = Annotated[int, msgspec.Meta(ge=1)]
+_Amount = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 def framed(data: bytes) -> bytes:
@@ -114,6 +116,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         square: AdamW's running mean of their squares, the same.
         losses: Of each step so far.
         before: Loss on the held-out rows before the first step; `None` without any.
+        precision: What matrices are multiplied in.
     """
 
     step: int
@@ -122,6 +125,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     square: bytes
     losses: tuple[float, ...]
     before: float | None
+    precision: Literal["float32", "bfloat16"]
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -204,11 +208,11 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
     numbers: bytes
     judged: Judged
     losses: tuple[float, ...]
-    tokens: int
-    seconds: float
-    load_s: float
-    precision: str
-    peak_memory: int
+    tokens: _Amount
+    seconds: _Seconds
+    load_s: _Seconds
+    precision: Literal["float32", "bfloat16"]
+    peak_memory: _Amount
     factors: tuple[Factors, ...] = ()
     protocol: int = PROTOCOL
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from msgspec.msgpack import Decoder
 
 from fl_client.training.factors import Target, count
-from fl_client.training.program import answer_of, decoded, finite_numbers, job_of, unexpected
-from fl_client.training.protocol import CHECKPOINTS, PROTOCOL, Checkpoint, Order, Result, Stopped, unframed
+from fl_client.training.program import answer_of, decoded, finite_numbers, folders_of, job_of, unexpected
+from fl_client.training.protocol import CHECKPOINTS, PROTOCOL, Checkpoint, Order, Recipe, Result, Stopped, unframed
 from skills.sandbox.job import Job, Limits, Outcome, Progress
 from skills.sandbox.run import run
 from skills.sandbox.walls import Walls
 
-__all__ = ["checked_checkpoint", "result_of", "train"]
+__all__ = ["check_installed", "checked_checkpoint", "result_of", "train"]
 
-_PACKAGES = ("torch", "transformers", "msgspec", "numpy")
+_PACKAGES = ("torch", "transformers", "gguf", "safetensors", "msgspec", "numpy")
 _PROCESSORS = Path("/proc/cpuinfo")
 """Torch looks there for what the processor can do, and does without the half of it where it finds nothing."""
 _NO_CACHE = "/"
@@ -68,7 +68,7 @@ def train(
     def written(name: str, data: bytes) -> None:
         # One that is being written over already is passed over: another is coming.
         if on_checkpoint and name in CHECKPOINTS and (kept := unframed(data)) is not None:
-            on_checkpoint(checked_checkpoint(kept, numbers, order))
+            on_checkpoint(checked_checkpoint(kept, numbers, order.recipe))
 
     outcome = run(_job(order, most, memory, wall_s), walls, on_progress=on_progress, on_written=written, stop=stop)
     return result_of(outcome, order, targets, memory)
@@ -93,7 +93,8 @@ def _job(order: Order, most: int, memory: int, wall_s: float) -> Job:
         limits=Limits(
             wall_s=wall_s,
             cpu_s=math.ceil(wall_s * (order.threads + 1)),
-            memory=memory + ADDRESSES,
+            memory=memory,
+            addresses=ADDRESSES,
             file_bytes=most,
             scratch=0,
             stream=1 << 16,
@@ -119,7 +120,8 @@ def result_of(outcome: Outcome, order: Order, targets: Sequence[Target], memory:
     if (
         result.protocol != PROTOCOL
         or len(result.losses) != order.recipe.steps
-        or not all(map(math.isfinite, losses))
+        or not all(0 <= loss < math.inf for loss in losses)  # NaN isn't
+        or any((loss is None) is bool(order.held_out) for loss in (result.judged.before, result.judged.after))
     ):
         raise unexpected()
     factors = {target.name: target for target in targets} if order.factors and order.recipe.kind == "core" else {}
@@ -132,19 +134,28 @@ def result_of(outcome: Outcome, order: Order, targets: Sequence[Target], memory:
     return result
 
 
-def checked_checkpoint(data: bytes, numbers: int, order: Order) -> Checkpoint:
+def check_installed() -> None:
+    """See that what the trainer needs is installed.
+
+    Raises:
+        NotTrainable: a package isn't.
+    """
+    folders_of(_PACKAGES)
+
+
+def checked_checkpoint(data: bytes, numbers: int, recipe: Recipe) -> Checkpoint:
     """A checkpoint that can be gone on from.
 
     Args:
         data: As the trainer wrote it.
         numbers: How many are trained.
-        order: That it belongs to.
+        recipe: That it belongs to.
 
     Raises:
-        TrainingFailed: it isn't one of this order.
+        TrainingFailed: it isn't one of that.
     """
     kept = decoded(data, _CHECKPOINT)
-    if kept is None or not 0 < kept.step < order.recipe.steps or len(kept.losses) != kept.step:
+    if kept is None or not 0 <= kept.step <= recipe.steps or len(kept.losses) != kept.step:
         raise unexpected()
     losses = kept.losses if kept.before is None else (*kept.losses, kept.before)
     if not all(map(math.isfinite, losses)):

@@ -3,6 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -17,6 +18,7 @@ PYTHON = ("python", "-E", "-s", "-S", "-B", "-X", "utf8")
 _MIB = 1 << 20
 _OUTPUT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
 _MOST_FILES = 1000
+_MOST_PARTS = 1 << 53
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -26,6 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
         wall_s: Seconds on the clock.
         cpu_s: Seconds of computing, of each process.
         memory: Bytes of memory, of all its processes together.
+        addresses: Bytes of addresses that it may take beside memory, where these are counted instead.
         processes: How many at once. Threads aren't counted.
         file_bytes: Bytes of each file that it writes, its outputs among them.
         scratch: Bytes of all files in its own /tmp, which is memory, and of the files as such, 1 KiB each; 0: it
@@ -36,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
     wall_s: float = 30.0
     cpu_s: int = 20
     memory: int = 512 * _MIB
+    addresses: int = 0
     processes: int = 1
     file_bytes: int = 16 * _MIB
     scratch: int = 64 * _MIB
@@ -135,7 +139,7 @@ class Progress(msgspec.Struct, frozen=True):
         written: Name of an output that is whole now; it is read at once, and has to stay as it is until another is.
     """
 
-    done: int = 0
-    total: int = 0
+    done: Annotated[int, msgspec.Meta(ge=0, le=_MOST_PARTS)] = 0
+    total: Annotated[int, msgspec.Meta(ge=0, le=_MOST_PARTS)] = 0
     note: str = ""
     written: str = ""

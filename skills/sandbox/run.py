@@ -123,7 +123,7 @@ class _Hearing:
             self._told += 1
             try:
                 told = msgspec.json.decode(line, type=Progress)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
             self._tell(told)
         return len(self._line) <= _LINE

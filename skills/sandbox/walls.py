@@ -73,7 +73,7 @@ def limits_of(limits: Limits, memory: int, file_bytes: int = 0, *, others: int =
     threads = others + limits.processes + THREADS
     file_bytes = max(file_bytes, limits.file_bytes)
     return {
-        resource.RLIMIT_AS: (memory, memory),
+        resource.RLIMIT_AS: (memory + limits.addresses, memory + limits.addresses),
         resource.RLIMIT_CPU: (limits.cpu_s, limits.cpu_s + 1),
         resource.RLIMIT_FSIZE: (file_bytes, file_bytes),
         resource.RLIMIT_NPROC: (threads, threads),

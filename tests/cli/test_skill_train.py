@@ -42,6 +42,7 @@ def test_what_was_learned_is_said_used_and_taken_back(taught: Person, tmp_path: 
     assert (record["id"], record["skill"], record["active"]) == (told["adapter"], SKILL, told["used"])
     log = taught.claw("log", "list", "--json").stdout
     assert "nothing was sent" in log
+    assert "a trained adapter as a folder, not encrypted" in log
     assert "7919" not in log
 
     if told["used"]:
@@ -73,9 +74,11 @@ def test_what_cannot_be_is_refused_with_what_to_do(taught: Person, tmp_path: Pat
     assert taught.claw("skill", "train", SKILL, "-m", "tiny", "--passes", "0").returncode == 2
     assert taught.claw("skill", "train", SKILL, "-m", "tiny", "--input-field", "q").returncode == 2
     assert taught.claw("skill", "train", SKILL, "-m", "tiny", "--peft", str(tmp_path)).returncode == 2
+    for place in ("/no/such/folder/peft", str(taught.home.vault / "peft")):
+        assert taught.claw("skill", "train", SKILL, "-m", "tiny", "--peft", place).returncode in (1, 2)
     missing = taught.claw("skill", "train", SKILL, "-m", "tiny", "--held-out", str(tmp_path / "none"))
     assert (missing.returncode, "can't be read" in missing.stderr) == (2, True)
-    assert taught.claw("skill", "train", "No Such Name", "-m", "tiny").returncode == 1
+    assert taught.claw("skill", "train", "No Such Name", "-m", "tiny").returncode == 2
     assert adapters(taught) == []
 
 

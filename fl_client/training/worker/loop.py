@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from fl_client.training.worker.turns import order
 
 __all__ = ["Training"]
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What torch's AdamW calls its running means."""
 _CLIP = 1.0
 """Norm that a step's gradient is shortened to."""
 
@@ -29,6 +32,7 @@ class Training:
         work: The order.
         decoder: The frozen weights.
         adapter: What is trained.
+        precision: What the decoder multiplies matrices in.
         tell: Told how far it is; a part is a row.
         keep: Given a checkpoint now and then.
 
@@ -37,12 +41,19 @@ class Training:
     """
 
     def __init__(
-        self, work: Order, decoder: Decoder, adapter: Adapter, tell: Tell, keep: Callable[[Checkpoint], None]
+        self,
+        work: Order,
+        decoder: Decoder,
+        adapter: Adapter,
+        precision: torch.dtype,
+        tell: Tell,
+        keep: Callable[[Checkpoint], None],
     ) -> None:
         self._work = work
         self._recipe = work.recipe
         self._decoder = decoder
         self._adapter = adapter
+        self._precision = precision
         self._tell = tell
         self._keep = keep
         self._rows = [cut(row, self._recipe.longest) for row in work.rows]
@@ -64,6 +75,7 @@ class Training:
         """Train and judge."""
         if self._work.resume is None:
             self._before = self._judge("judging what it begins with")
+            self._keep(self._checkpoint())
         recipe = self._recipe
         began = kept = time.monotonic()
         steps = order(len(self._rows), recipe.steps, recipe.rows_a_step, recipe.seed)
@@ -72,7 +84,7 @@ class Training:
                 continue
             self._train([self._rows[index] for index in chosen], 1 - number / recipe.steps)
             self._step = number + 1
-            if time.monotonic() - kept >= self._work.checkpoint_every and self._step < recipe.steps:
+            if time.monotonic() - kept >= self._work.checkpoint_every or self._step == recipe.steps:
                 self._keep(self._checkpoint())
                 kept = time.monotonic()
         self.seconds = time.monotonic() - began
@@ -116,19 +128,18 @@ class Training:
         return total / answers
 
     def _checkpoint(self) -> Checkpoint:
-        state = self._optimizer.state[self._adapter.numbers]
-        numbers, mean, square = (
-            part.detach().numpy().tobytes()
-            for part in (self._adapter.numbers, state["exp_avg"], state["exp_avg_sq"])
-        )
-        return Checkpoint(self._step, numbers, mean, square, tuple(self.losses), self._before)
+        numbers = self._adapter.numbers
+        state = self._optimizer.state.get(numbers) or dict.fromkeys(_MOMENTS, torch.zeros_like(numbers))
+        row, *moments = (part.detach().numpy().tobytes() for part in (numbers, *(state[each] for each in _MOMENTS)))
+        mean, square = moments
+        precision: Literal["float32", "bfloat16"] = "bfloat16" if self._precision is torch.bfloat16 else "float32"
+        return Checkpoint(self._step, row, mean, square, tuple(self.losses), self._before, precision)
 
     def _go_on_from(self, kept: Checkpoint) -> None:
         self._set(kept.numbers)
         self._optimizer.state[self._adapter.numbers] = {
             "step": torch.tensor(float(kept.step)),
-            "exp_avg": self._read(kept.mean),
-            "exp_avg_sq": self._read(kept.square),
+            **dict(zip(_MOMENTS, map(self._read, (kept.mean, kept.square)), strict=True)),
         }
         self._step, self._before = kept.step, kept.before
         self.losses = list(kept.losses)

@@ -47,11 +47,12 @@ def _train(order: Order, reports: Reports) -> Result:
     targets = base.targets(recipe.targets)
     if any(recipe.rank > min(target.outputs, target.inputs) for target in targets):
         raise Unsuitable(f"a rank of {recipe.rank} is more than the smallest of its weights has")
-    precision = _PRECISIONS.get(order.precision) or faster(*base.of(0, "ffn_gate").shape)
+    wanted = order.resume.precision if order.resume else order.precision
+    precision = _PRECISIONS.get(wanted) or faster(*base.of(0, "ffn_gate").shape)
     adapter = Adapter(recipe, targets, {target.name: base.of(target.layer, target.kind) for target in targets})
     decoder = base.decoder(adapter.downs, precision, recompute=order.recompute)
     loaded = time.monotonic()
-    training = Training(order, decoder, adapter, reports.tell, reports.keep)
+    training = Training(order, decoder, adapter, precision, reports.tell, reports.keep)
     judged = training.run()
     return Result(
         numbers=adapter.numbers.detach().numpy().tobytes(),
@@ -60,7 +61,7 @@ def _train(order: Order, reports: Reports) -> Result:
         tokens=training.tokens,
         seconds=training.seconds,
         load_s=loaded - began,
-        precision=str(precision).removeprefix("torch."),
+        precision="bfloat16" if precision is torch.bfloat16 else "float32",
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
         factors=tuple(
             Factors(name, adapter.downs[name].numpy().tobytes(), up.numpy().tobytes())

@@ -88,6 +88,26 @@ def model(
     return head + b"".join(entries) + b"".join(tensors) + bytes(data)
 
 
+TINY_KINDS = (
+    *sorted(
+        f"blk.{each}.weight"
+        for each in (
+            "attn_k",
+            "attn_norm",
+            "attn_output",
+            "attn_q",
+            "attn_v",
+            "ffn_down",
+            "ffn_gate",
+            "ffn_norm",
+            "ffn_up",
+        )
+    ),
+    "output_norm.weight",
+    "token_embd.weight",
+)
+
+
 def test_the_tiny_model_says_what_it_was_written_with(tiny_model: Path) -> None:
     header = read(tiny_model.read_bytes())
     assert header == GgufHeader(
@@ -106,6 +126,8 @@ def test_the_tiny_model_says_what_it_was_written_with(tiny_model: Path) -> None:
         licence="apache-2.0",
         chat_template=TINY_TEMPLATE,
         tokenizer="llama",
+        rope_scaling="",
+        tensor_kinds=TINY_KINDS,
         file_bytes=tiny_model.stat().st_size,
     )
     assert header.parameters == sum(int(np.prod(found.shape)) for found in gguf.GGUFReader(tiny_model).tensors)

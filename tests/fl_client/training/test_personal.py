@@ -18,6 +18,7 @@ from skills.examples import Examples
 from skills.sandbox.job import Progress
 from tests.fl_client.training.tiny import base_of
 from vault.adapter_store import AdapterStore
+from vault.classes import HighlySensitive
 from vault.errors import NotFound, Paused
 from vault.log.entries import Action
 from vault.pause import PauseLatch
@@ -214,6 +215,52 @@ def test_a_machine_with_too_little_memory_is_told_how_much_it_takes(
     begun.read(Bytes())
     with pytest.raises(NotTrainable, match=r"takes about [\d,]+ MiB of memory; 100 may be taken"):
         begun.run()
+
+
+def test_those_to_judge_by_are_none_of_those_to_learn_from(
+    vault: Vault, base: BaseModel, examples: Examples
+) -> None:
+    begun = training(vault, base)
+    assert len(begun._rows) == FEWEST
+    assert not {row.tokens for row in begun._rows} & {row.tokens for row in begun._held_out}
+    known = [Text(f"{CANARY} {number * 7919}", f"{CANARY} {number * 7919}"[::-1]) for number in range(3)]
+    begun = PersonalTraining(vault, SKILL, base, MACHINE, plan=PLAN)
+    begun.read(Bytes(), [*known, Text("abc", "cba")])
+    assert len(begun._held_out) == 1
+    with pytest.raises(NotTrainable, match="All of the examples to judge by are among those to learn from"):
+        begun.read(Bytes(), known)
+
+
+def test_what_another_version_kept_of_a_training_is_begun_anew(
+    vault: Vault, base: BaseModel, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = training(vault, base).run()
+    monkeypatch.setattr(personal, "RunStore", Forgotten)
+    again = training(vault, base).run()
+    assert again.result.numbers == whole.result.numbers
+    assert again.result.tokens == whole.result.tokens
+
+
+class Forgotten(RunStore):
+    """Remembers of every run what nobody understands."""
+
+    def answers(self, run: str) -> dict[str, HighlySensitive[bytes]]:
+        return {personal._CHECKPOINT: HighlySensitive(b"\x93")}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tensor_kinds": ("blk.attn_q.weight", "rope_freqs.weight")}, "it has rope_freqs.weight"),
+        ({"tensor_kinds": ("blk.attn_q.bias",)}, "it has blk.attn_q.bias"),
+        ({"rope_scaling": "yarn"}, "its positions are scaled .yarn."),
+    ],
+)
+def test_a_model_that_would_be_trained_as_another_is_refused(
+    vault: Vault, base: BaseModel, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(NotTrainable, match=said):
+        PersonalTraining(vault, SKILL, msgspec.structs.replace(base, **change), MACHINE)
 
 
 def test_given_texts_are_what_it_is_judged_by(vault: Vault, base: BaseModel, examples: Examples) -> None:

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from fl_client.errors import LearningError, NotTrainable, TrainingFailed
 from fl_client.training.factors import Target
 from fl_client.training.program import finite_numbers, job_of
-from fl_client.training.protocol import RESULT, Checkpoint, Factors, Judged, Order, Recipe, Result, Stopped
+from fl_client.training.protocol import RESULT, Checkpoint, Factors, Judged, Order, Recipe, Result, Row, Stopped
 from fl_client.training.sandboxed import checked_checkpoint, result_of
 from skills.sandbox.job import Ended, Limits, Outcome
 
 TARGETS = [Target(0, "attn_q", 6, 4)]
 RECIPE = Recipe("core", 2, 1.0, ("attn_q",), 3, 1, 1e-2, 64, bytes(32))
-ORDER = Order("model", "", RECIPE, [], [], 1, 256)
+ORDER = Order("model", "", RECIPE, [], [Row(bytes(8), 1)], 1, 256)
 MATRIX = bytes(16)
 FACTORS = Factors("blk.0.attn_q.weight", bytes(32), bytes(48))
 GOOD = Result(MATRIX, Judged(2.0, 1.5), (2.0, 1.9, 1.8), 9, 0.1, 0.1, "float32", 1, (FACTORS,))
-KEPT = Checkpoint(2, MATRIX, MATRIX, MATRIX, (2.0, 1.9), 2.0)
+KEPT = Checkpoint(2, MATRIX, MATRIX, MATRIX, (2.0, 1.9), 2.0, "float32")
 
 NONSENSE = [
     b"",
@@ -44,7 +44,7 @@ def changed(kind: msgspec.Struct, **fields: object) -> bytes:
 
 def test_what_was_ordered_is_taken() -> None:
     assert read(changed(GOOD)) == GOOD
-    assert checked_checkpoint(changed(KEPT), 4, ORDER) == KEPT
+    assert checked_checkpoint(changed(KEPT), 4, ORDER.recipe) == KEPT
 
 
 @pytest.mark.parametrize("data", NONSENSE)
@@ -52,7 +52,7 @@ def test_bytes_that_say_nothing_are_refused(data: bytes) -> None:
     with pytest.raises(TrainingFailed):
         read(data)
     with pytest.raises(TrainingFailed):
-        checked_checkpoint(data, 4, ORDER)
+        checked_checkpoint(data, 4, ORDER.recipe)
 
 
 @given(
@@ -68,7 +68,7 @@ def test_bytes_that_say_nothing_are_refused(data: bytes) -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_bytes_from_anywhere_give_a_result_of_the_expected_numbers_or_an_error_of_ours(data: bytes) -> None:
-    for parse in (read, lambda data: checked_checkpoint(data, 4, ORDER)):
+    for parse in (read, lambda data: checked_checkpoint(data, 4, ORDER.recipe)):
         try:
             taken = parse(data)
         except LearningError:
