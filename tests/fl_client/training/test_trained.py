@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import llama_cpp
 import numpy as np
 import peft
 import pytest
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from agent.models.adapter import AdaptableModel
+from agent.worker.binding import llama
 from fl_client.training.base_model import BaseModel
 from fl_client.training.factors import count
 from fl_client.training.protocol import TARGETS, Kind, Recipe
@@ -62,36 +62,36 @@ def made(request: pytest.FixtureRequest, tiny_model: Path) -> Made:
 
 
 @pytest.fixture(scope="module")
-def llama(tiny_model: Path) -> Iterator[Any]:
-    model = llama_cpp.llama_model_load_from_file(str(tiny_model).encode(), llama_cpp.llama_model_default_params())
-    yield model
-    llama_cpp.llama_model_free(model)
+def model(tiny_model: Path) -> Iterator[Any]:
+    loaded = llama.llama_model_load_from_file(str(tiny_model).encode(), llama.llama_model_default_params())
+    yield loaded
+    llama.llama_model_free(loaded)
 
 
 def logits_of_llama(model: object, adapter: Path | None) -> Logits:
-    parameters = llama_cpp.llama_context_default_params()
+    parameters = llama.llama_context_default_params()
     parameters.n_ctx, parameters.n_threads = 64, 1
-    context = llama_cpp.llama_init_from_model(model, parameters)
+    context = llama.llama_init_from_model(model, parameters)
     if adapter is not None:
-        loaded = llama_cpp.llama_adapter_lora_init(model, str(adapter).encode())
+        loaded = llama.llama_adapter_lora_init(model, str(adapter).encode())
         assert loaded
-        adapters, scales = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(loaded), (ctypes.c_float * 1)(1.0)
-        assert llama_cpp.llama_set_adapters_lora(context, adapters, 1, scales) == 0
+        adapters, scales = (llama.llama_adapter_lora_p_ctypes * 1)(loaded), (ctypes.c_float * 1)(1.0)
+        assert llama.llama_set_adapters_lora(context, adapters, 1, scales) == 0
     rows = []
     for token in TOKENS:
-        one = (llama_cpp.llama_token * 1)(token)
-        assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(one, 1)) == 0
-        size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
-        rows.append(np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, -1), (size,)).copy())
-    llama_cpp.llama_free(context)
+        one = (llama.llama_token * 1)(token)
+        assert llama.llama_decode(context, llama.llama_batch_get_one(one, 1)) == 0
+        size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+        rows.append(np.ctypeslib.as_array(llama.llama_get_logits_ith(context, -1), (size,)).copy())
+    llama.llama_free(context)
     return np.stack(rows)
 
 
-def test_llama_cpp_computes_with_the_gguf_what_training_computes(made: Made, llama: object, tmp_path: Path) -> None:
+def test_llama_cpp_computes_with_the_gguf_what_training_computes(made: Made, model: object, tmp_path: Path) -> None:
     file = tmp_path / "adapter.gguf"
     file.write_bytes(as_gguf(made.trained))
-    found = logits_of_llama(llama, file)
-    effect = float(np.abs(logits_of_llama(llama, None) - made.logits).max())
+    found = logits_of_llama(model, file)
+    effect = float(np.abs(logits_of_llama(model, None) - made.logits).max())
     assert float(np.abs(found - made.logits).max()) < 1e-3 * effect
 
 

@@ -106,7 +106,7 @@ def test_a_program_has_no_network_no_files_and_no_environment() -> None:
         "                lambda: os.listdir(os.path.expanduser('~root')), os.fork):\n"
         "    try: attempt(); out.append('got through')\n"
         "    except OSError as e: out.append('no')\n"
-        "ours = {'PATH', 'HOME', 'LC_CTYPE', 'PWD', 'TMPDIR', 'LANG', 'CLAW_PROGRESS'}\n"
+        "ours = {'PATH', 'HOME', 'LC_CTYPE', 'PWD', 'TMPDIR', 'LANG', 'CLAW_PROGRESS', 'LD_LIBRARY_PATH'}\n"
         "print(out, sorted(set(os.environ) - ours))\n"
     )
     said = plan(python_tool(best), program=program).work(RUNNING)
