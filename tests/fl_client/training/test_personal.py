@@ -13,7 +13,7 @@ from fl_client.training import personal
 from fl_client.training.base_model import BaseModel
 from fl_client.training.personal import FEWEST, Learned, PersonalTraining, Text
 from fl_client.training.plan import PERSONAL, Machine, Range, TrainingPlan
-from fl_client.training.protocol import Judged, Result
+from fl_client.training.protocol import Checkpoint, Judged, Result
 from skills.examples import Examples
 from skills.sandbox.job import Progress
 from tests.fl_client.training.tiny import base_of
@@ -100,9 +100,10 @@ def stopped_after_a_checkpoint(vault: Vault, base: BaseModel, plan: TrainingPlan
     begun = training(vault, base, plan)
     keep = begun._keep
 
-    def kept(run: str, checkpoint: object) -> None:
-        keep(run, checkpoint)  # type: ignore[arg-type]
-        stop.set()
+    def kept(run: str, checkpoint: Checkpoint) -> None:
+        keep(run, checkpoint)
+        if checkpoint.step:
+            stop.set()
 
     begun._keep = kept  # type: ignore[method-assign]
     with pytest.raises(TrainingStopped):

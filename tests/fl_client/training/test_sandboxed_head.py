@@ -219,7 +219,7 @@ def test_what_it_says_that_it_can_not_do_reaches_the_person_without_its_control_
     with pytest.raises(NotTrainable, match="no") as caught:
         head_result_of(outcome(answer), ORDER, MEMORY)
     assert "\x1b" not in caught.value.message
-    with pytest.raises(NotTrainable, match="memory"):
+    with pytest.raises(TrainingFailed, match="memory"):
         head_result_of(outcome(b"", Ended.KILLED), ORDER, MEMORY)
 
 
