@@ -42,7 +42,7 @@ _STOP_WITHIN_S = 2.0
 _STOP_READING_WITHIN_S = 0.15
 """The same before it evaluates: rendering and tokenizing can't be interrupted, and nothing is lost with them."""
 
-Answered = TypeVar("Answered", Counted, Encoded)
+Answered = TypeVar("Answered", Adapted, Counted, Encoded)
 Event = Evaluated | Delta | Called | Finished
 
 _STOPPED = Finished(
@@ -258,14 +258,7 @@ class Inference:
                 self._adaptable = AdaptableModel.read(self._descriptor)
             content = adapter.read().reveal()
             self._adaptable.check(content)
-        request = Adapt(self._next_id, content)
-        self._next_id += 1
-        worker.send(request)
-        reply = worker.receive()
-        if isinstance(reply, Failed) and reply.id == request.id:
-            raise failure(reply)
-        if not isinstance(reply, Adapted) or reply.id != request.id:
-            raise worker.give_up()
+        self._exchange(worker, Adapt(self._next_id, content), Adapted)
         self._adapter = wanted
 
     def count(self, text: str) -> int:
@@ -295,8 +288,11 @@ class Inference:
         if self._running is not None:
             raise WorkerError("The model is still answering another question.", hint="Stop that reply first.")
         self.ready()
-        worker = self._worker
-        assert worker is not None
+        assert self._worker is not None
+        return self._exchange(self._worker, request, kind)
+
+    def _exchange(self, worker: WorkerProcess, request: Adapt | Count | Encode, kind: type[Answered]) -> Answered:
+        """Send a request, and wait for the one message that answers it."""
         self._next_id += 1
         worker.send(request)
         reply = worker.receive()

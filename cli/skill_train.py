@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from agent.models.gguf import GgufHeader
     from agent.models.open_model import OpenModel
     from fl_client.training.base_model import BaseModel
-    from fl_client.training.personal import Learned, Text
+    from fl_client.training.example_rows import Text
+    from fl_client.training.personal import Learned
     from fl_client.training.plan import TrainingPlan
     from skills.sandbox.job import Progress
     from vault.store import Vault
@@ -96,27 +97,32 @@ def _train(
     from cli.skill_progress import RunProgress
     from cli.turn import stoppable
     from fl_client.errors import TrainingStopped
+    from fl_client.training.example_rows import read_rows
     from fl_client.training.personal import PersonalTraining
     from fl_client.training.plan import Machine
+    from fl_client.training.sandboxed import check_installed
     from fl_client.training.trained import as_peft
     from skills.adapters import Adapters
 
     stop = threading.Event()
     record, header = weights.record, read_header(weights.descriptor)
     base = base_of(header, weights.path.resolve(), record.name, record.sha256)
+    base.check()
+    check_installed()
     plan = _plan(arguments.kind, arguments.passes)
-    training = PersonalTraining(vault, arguments.name, base, Machine.here(), plan=plan)
     try:
         with stoppable(stop.set), RunProgress(console) as progress:
 
             def told(now: "Progress") -> None:
                 progress(now.note or "training", now.done, now.total)
 
+            def reading(done: int, total: int) -> None:
+                progress("reading", done, total)
+
             with Inference(weights, console.settings.inference) as inference:
                 encoder = _AsInConversation(inference, console.settings.assistant.system)
-                training.read(
-                    encoder, held_out, progress=lambda done, total: progress("reading", done, total), stop=stop
-                )
+                given = read_rows(vault, arguments.name, encoder, held_out, progress=reading, stop=stop)
+            training = PersonalTraining(vault, arguments.name, base, given, Machine.here(), plan=plan)
             learned = training.run(on_progress=told, stop=stop)
     except TrainingStopped:
         console.say("[stopped; run the same again to go on from where the last checkpoint was]")
@@ -133,7 +139,7 @@ def _train(
 
 
 class _AsInConversation:
-    """Makes tokens of examples as they stand in a conversation: a `fl_client.training.personal.Encoder`."""
+    """Makes tokens of examples as they stand in a conversation: a `fl_client.training.example_rows.Encoder`."""
 
     def __init__(self, inference: "Inference", system: str) -> None:
         self._inference = inference
@@ -197,7 +203,7 @@ def _check_peft(folder: Path, console: Console) -> None:
 
 
 def _held_out(arguments: argparse.Namespace) -> "list[Text]":
-    from fl_client.training.personal import Text
+    from fl_client.training.example_rows import Text
     from skills.errors import ExampleRefused
     from skills.example_lines import FIELDS, Fields, Reader, numbered_lines
     from vault.portability.files import open_plain

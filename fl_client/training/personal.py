@@ -3,17 +3,17 @@
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import numpy as np
 
 from fl_client.errors import NotTrainable, TrainingFailed, TrainingStopped
 from fl_client.training.base_model import BaseModel
+from fl_client.training.example_rows import Rows
 from fl_client.training.factors import Target, count
 from fl_client.training.plan import PERSONAL, Fitted, Machine, TrainingPlan, fit
-from fl_client.training.protocol import Checkpoint, Order, Precision, Recipe, Result, Row
-from fl_client.training.sandboxed import check_installed, checked_checkpoint, train
+from fl_client.training.protocol import Checkpoint, Order, Precision, Recipe, Result
+from fl_client.training.sandboxed import checked_checkpoint, train
 from fl_client.training.trained import Trained, as_gguf
 from skills.sandbox.job import Progress
 from skills.sandbox.noted import noted_best
@@ -21,45 +21,20 @@ from vault.adapter_store import MOST_BYTES, AdapterKind, AdapterStore, TrainedAd
 from vault.classes import DataClass, HighlySensitive
 from vault.database import Connection
 from vault.errors import NotFound
-from vault.example_store import Example, ExampleStore, examples_there
+from vault.example_store import examples_there
 from vault.pause import PauseLatch, StopOrPause
 from vault.run_store import RunStore, training_of
 
 if TYPE_CHECKING:
     from vault.store import Vault
 
-__all__ = ["FEWEST", "Encoder", "Learned", "PersonalTraining", "Text"]
+__all__ = ["Learned", "PersonalTraining"]
 
-FEWEST = 10
-"""Fewest examples: of less than that, nothing is learned but their words."""
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 10, 40
-_LONGEST_TEXT = 1 << 17
-"""Bytes of a text beyond which it isn't made tokens of: no row is that long."""
 CHECKPOINT_EVERY_S = 30.0
 _WITHIN_S = 7 * 24 * 3600.0
 _SEED = b"openclaw-core/1 personal adapter\0"
 _TOKEN_BYTES = 4
 _CHECKPOINT = hashlib.sha256(b"checkpoint").hexdigest()
-
-
-class Text(NamedTuple):
-    """One example.
-
-    Attributes:
-        input: What goes in.
-        output: What should come out.
-    """
-
-    input: str
-    output: str
-
-
-class Encoder(Protocol):
-    """Whoever makes tokens of texts, as the model is given them when the skill is at work."""
-
-    def encode(self, text: Text) -> tuple[Sequence[int], Sequence[int]]:
-        """The tokens of all that stands before the reply, and those of the reply with its end."""
-        ...
 
 
 class Learned(NamedTuple):
@@ -85,12 +60,13 @@ class Learned(NamedTuple):
 
 
 class PersonalTraining:
-    """One training of one skill's adapter, from reading the examples to keeping what came of them.
+    """One training of one skill's adapter, from its rows to keeping what came of them.
 
     Args:
         vault: Open for writing.
         skill: The skill's name.
         base: The model that is trained on.
+        given: What it learns from and is judged by.
         machine: What may be taken.
         plan: How to train.
         precision: What matrices are multiplied in.
@@ -101,6 +77,7 @@ class PersonalTraining:
         vault: "Vault",
         skill: str,
         base: BaseModel,
+        given: Rows,
         machine: Machine,
         *,
         plan: TrainingPlan = PERSONAL,
@@ -114,61 +91,7 @@ class PersonalTraining:
         self._plan = plan
         self._precision = precision
         self._runs = RunStore(vault.database)
-        self._rows: list[Row] = []
-        self._held_out: list[Row] = []
-        self._learned_from: tuple[str, ...] = ()
-
-    def read(
-        self,
-        encoder: Encoder,
-        held_out: Sequence[Text] = (),
-        *,
-        progress: Callable[[int, int], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> None:
-        """Read the skill's examples.
-
-        Args:
-            encoder: Makes tokens of them.
-            held_out: To judge by, but for those that are learned from; none: a tenth of the examples is held out.
-            progress: Told how many are read, of how many.
-            stop: Ends it, when set.
-
-        Raises:
-            NotTrainable: there are too few, none is left to judge by, or a package isn't installed.
-            TrainingStopped: `stop` was set.
-            Paused: everything is paused.
-        """
-        check_installed()
-        examples = list(ExampleStore(self._vault.database).all(self._skill))
-        if len(examples) < FEWEST:
-            raise NotTrainable(
-                f"{self._skill} has {len(examples)} example{'s' * (len(examples) != 1)}; "
-                f"training takes {FEWEST} at least, and gets better with each.",
-                hint="`claw skill examples add` takes one, `claw skill examples import` a file of them.",
-            )
-        judged_by = list(held_out)
-        if not judged_by:
-            examples, chosen = _split(examples)
-            judged_by = [Text(one.input, one.output) for one in chosen]
-        texts = [Text(one.input, one.output) for one in examples]
-        judged_by = [text for text in judged_by if text not in set(texts)]
-        if not judged_by:
-            raise NotTrainable(
-                "All of the examples to judge by are among those to learn from.",
-                hint="Name a file of others, or leave out --held-out.",
-            )
-        rows = []
-        latch = PauseLatch(self._vault.home)
-        for done, text in enumerate((*texts, *judged_by)):
-            latch.check()
-            if stop and stop.is_set():
-                raise TrainingStopped("The training was stopped.")
-            rows.append(_row(*encoder.encode(Text(text.input[:_LONGEST_TEXT], text.output[:_LONGEST_TEXT]))))
-            if progress:
-                progress(done + 1, len(texts) + len(judged_by))
-        self._rows, self._held_out = rows[: len(texts)], rows[len(texts) :]
-        self._learned_from = tuple(one.id for one in examples)
+        self._given = given
 
     def run(
         self, *, on_progress: Callable[[Progress], None] | None = None, stop: threading.Event | None = None
@@ -186,12 +109,13 @@ class PersonalTraining:
             TrainingFailed: the trainer ended without a result that can be used.
             NotFound: an example was removed meanwhile.
         """
-        check_installed()
         fitted = self._fit()
         latch = PauseLatch(self._vault.home)
         latch.check()
         walls = noted_best(self._vault)
-        run = _digest([self._skill, self._base.sha256, fitted.recipe, self._rows, self._held_out, self._precision])
+        run = _digest(
+            [self._skill, self._base.sha256, fitted.recipe, self._given.rows, self._given.held_out, self._precision]
+        )
         targets = self._base.targets(fitted.recipe.targets)
         numbers = count(targets, fitted.recipe)
         if _size(targets, fitted.recipe) > MOST_BYTES:
@@ -202,8 +126,8 @@ class PersonalTraining:
             base=str(self._base.path),
             sha256=self._base.sha256,
             recipe=fitted.recipe,
-            rows=self._rows,
-            held_out=self._held_out,
+            rows=self._given.rows,
+            held_out=self._given.held_out,
             threads=self._machine.threads,
             tokens_at_once=fitted.tokens_at_once,
             precision=self._precision,
@@ -228,11 +152,9 @@ class PersonalTraining:
         return self._finish(run, fitted.recipe, result)
 
     def _fit(self) -> Fitted:
-        if not self._rows:
-            raise NotTrainable("No examples were read.")
-        lengths = [len(row.tokens) // _TOKEN_BYTES for row in self._rows]
+        lengths = [len(row.tokens) // _TOKEN_BYTES for row in self._given.rows]
         # The seed decides on nothing that has to be secret, and the same examples are to make the same adapter.
-        seed = hashlib.sha256(_SEED + _digest([self._base.sha256, self._rows]).encode()).digest()
+        seed = hashlib.sha256(_SEED + _digest([self._base.sha256, self._given.rows]).encode()).digest()
         return fit(self._plan, self._base, lengths, self._machine, seed)
 
     def _kept(self, run: str, recipe: Recipe, numbers: int) -> Checkpoint | None:
@@ -247,7 +169,7 @@ class PersonalTraining:
         content = HighlySensitive(msgspec.msgpack.encode(checkpoint))
 
         def work(connection: Connection) -> None:
-            if not examples_there(connection, self._learned_from):
+            if not examples_there(connection, self._given.learned_from):
                 raise NotFound(
                     "An example that the training learns from was removed meanwhile; it was ended.",
                     hint="Train again, without it.",
@@ -265,7 +187,7 @@ class PersonalTraining:
             kind=AdapterKind(recipe.kind),
             rank=recipe.rank,
             parameters=len(trained.numbers),
-            learned_from=self._learned_from,
+            learned_from=self._given.learned_from,
             loss_before=result.judged.before,
             loss_after=result.judged.after,
         )
@@ -277,7 +199,9 @@ class PersonalTraining:
             kept = store.put(connection, record, content, use=used)
             RunStore.remove(connection, run)
             judged = (
-                f"; loss on {len(self._held_out)} others {before:.3f} before, {after:.3f} after" if before else ""
+                f"; loss on {len(self._given.held_out)} others {before:.3f} before, {after:.3f} after"
+                if before
+                else ""
             )
             self._record(
                 connection,
@@ -288,11 +212,11 @@ class PersonalTraining:
             return kept
 
         adapter = self._vault.database.write(work)
-        cut = sum(len(row.tokens) // _TOKEN_BYTES > recipe.longest for row in self._rows)
-        return Learned(adapter, used, result, trained, len(self._rows), len(self._held_out), cut)
+        cut = sum(len(row.tokens) // _TOKEN_BYTES > recipe.longest for row in self._given.rows)
+        return Learned(adapter, used, result, trained, len(self._given.rows), len(self._given.held_out), cut)
 
     def _rows_told(self) -> str:
-        return f"{len(self._rows):,} examples of {self._skill}"
+        return f"{len(self._given.rows):,} examples of {self._skill}"
 
     def _log(self, description: str) -> None:
         self._vault.database.write(lambda connection: self._record(connection, description))
@@ -311,21 +235,9 @@ class PersonalTraining:
         self._vault.log.record(connection, entry)
 
 
-def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
-    """Those to learn from, and those to judge by: a tenth, the same ones as long as the examples stay the same."""
-    held_out = min(max(len(examples) // _HELD_OUT_SHARE, 2), _MOST_HELD_OUT)
-    drawn = sorted(examples, key=lambda one: hashlib.sha256(one.id.encode()).digest())[:held_out]
-    chosen = {one.id for one in drawn}
-    return [one for one in examples if one.id not in chosen], drawn
-
-
 def _size(targets: Sequence[Target], recipe: Recipe) -> int:
     """About how many bytes an adapter's file has."""
     return sum(4 * recipe.rank * (target.inputs + target.outputs) + 256 for target in targets)
-
-
-def _row(before: Sequence[int], reply: Sequence[int]) -> Row:
-    return Row(np.array([*before, *reply], "<i4").tobytes(), len(before))
 
 
 def _digest(what: object) -> str:

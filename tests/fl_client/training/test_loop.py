@@ -16,7 +16,7 @@ from fl_client.training.base_model import BaseModel
 from fl_client.training.factors import MODULES
 from fl_client.training.protocol import Checkpoint, Judged, Order, Row, framed, unframed
 from fl_client.training.worker.adapter import Adapter
-from fl_client.training.worker.base import load
+from fl_client.training.worker.base import Unsuitable, load
 from fl_client.training.worker.loop import Training
 from fl_client.training.worker.turns import order
 from tests.fl_client.training.tiny import base_of, order_of
@@ -107,6 +107,15 @@ def test_a_gradient_that_is_too_long_is_shortened(base: BaseModel, monkeypatch: 
     training, _ = begun(work_of(base))
     training.run()
     assert lengths == pytest.approx([0.001] * 4, rel=1e-3)
+
+
+def test_numbers_that_went_astray_end_it_with_words(base: BaseModel) -> None:
+    work = work_of(base)
+    _, adapter = begun(work)
+    far = np.full(len(adapter.numbers), 1e38, "<f4").tobytes()
+    training, _ = begun(msgspec.structs.replace(work, numbers=far))
+    with pytest.raises(Unsuitable, match="went astray"):
+        training.run()
 
 
 def test_layers_that_are_computed_again_change_nothing(base: BaseModel) -> None:

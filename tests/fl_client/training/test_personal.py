@@ -11,7 +11,8 @@ import pytest
 from fl_client.errors import NotTrainable, TrainingStopped
 from fl_client.training import personal
 from fl_client.training.base_model import BaseModel
-from fl_client.training.personal import FEWEST, Learned, PersonalTraining, Text
+from fl_client.training.example_rows import FEWEST, Rows, Text, read_rows
+from fl_client.training.personal import Learned, PersonalTraining
 from fl_client.training.plan import PERSONAL, Machine, Range, TrainingPlan
 from fl_client.training.protocol import Checkpoint, Judged, Result
 from skills.examples import Examples
@@ -27,6 +28,7 @@ from vault.settings import SkillSettings
 from vault.store import Vault
 
 SKILL = "backwards"
+NOTHING = Rows((), [], [])
 CANARY = "quokka-parliament"
 MACHINE = Machine(6 << 30, 1)
 PLAN = msgspec.structs.replace(
@@ -57,9 +59,8 @@ def examples(vault: Vault) -> Examples:
 
 
 def training(vault: Vault, base: BaseModel, plan: TrainingPlan = PLAN) -> PersonalTraining:
-    made = PersonalTraining(vault, SKILL, base, MACHINE, plan=plan, precision="float32")
-    made.read(Bytes())
-    return made
+    given = read_rows(vault, SKILL, Bytes())
+    return PersonalTraining(vault, SKILL, base, given, MACHINE, plan=plan, precision="float32")
 
 
 def entries(vault: Vault) -> list[str]:
@@ -155,7 +156,7 @@ def test_an_example_deleted_during_a_training_ends_it_and_nothing_of_it_is_kept(
     begun = training(vault, base, LONG)
 
     def delete(now: Progress) -> None:
-        first = begun._learned_from[0]
+        first = begun._given.learned_from[0]
         if now.done > 20 and first in ids(examples):
             examples.delete([first])
 
@@ -206,30 +207,26 @@ def test_too_few_examples_are_refused_with_what_to_do(vault: Vault, base: BaseMo
 
 def test_a_model_of_another_architecture_is_refused(vault: Vault, base: BaseModel) -> None:
     with pytest.raises(NotTrainable, match="architecture gpt2"):
-        PersonalTraining(vault, SKILL, msgspec.structs.replace(base, architecture="gpt2"), MACHINE)
+        PersonalTraining(vault, SKILL, msgspec.structs.replace(base, architecture="gpt2"), NOTHING, MACHINE)
 
 
 def test_a_machine_with_too_little_memory_is_told_how_much_it_takes(
     vault: Vault, base: BaseModel, examples: Examples
 ) -> None:
-    begun = PersonalTraining(vault, SKILL, base, Machine(100 << 20, 1), plan=PLAN)
-    begun.read(Bytes())
+    given = read_rows(vault, SKILL, Bytes())
+    begun = PersonalTraining(vault, SKILL, base, given, Machine(100 << 20, 1), plan=PLAN)
     with pytest.raises(NotTrainable, match=r"takes about [\d,]+ MiB of memory; 100 may be taken"):
         begun.run()
 
 
-def test_those_to_judge_by_are_none_of_those_to_learn_from(
-    vault: Vault, base: BaseModel, examples: Examples
-) -> None:
-    begun = training(vault, base)
-    assert len(begun._rows) == FEWEST
-    assert not {row.tokens for row in begun._rows} & {row.tokens for row in begun._held_out}
+def test_those_to_judge_by_are_none_of_those_to_learn_from(vault: Vault, examples: Examples) -> None:
+    given = read_rows(vault, SKILL, Bytes())
+    assert len(given.rows) == FEWEST
+    assert not {row.tokens for row in given.rows} & {row.tokens for row in given.held_out}
     known = [Text(f"{CANARY} {number * 7919}", f"{CANARY} {number * 7919}"[::-1]) for number in range(3)]
-    begun = PersonalTraining(vault, SKILL, base, MACHINE, plan=PLAN)
-    begun.read(Bytes(), [*known, Text("abc", "cba")])
-    assert len(begun._held_out) == 1
+    assert len(read_rows(vault, SKILL, Bytes(), [*known, Text("abc", "cba")]).held_out) == 1
     with pytest.raises(NotTrainable, match="All of the examples to judge by are among those to learn from"):
-        begun.read(Bytes(), known)
+        read_rows(vault, SKILL, Bytes(), known)
 
 
 def test_what_another_version_kept_of_a_training_is_begun_anew(
@@ -261,13 +258,12 @@ def test_a_model_that_would_be_trained_as_another_is_refused(
     vault: Vault, base: BaseModel, change: dict[str, object], said: str
 ) -> None:
     with pytest.raises(NotTrainable, match=said):
-        PersonalTraining(vault, SKILL, msgspec.structs.replace(base, **change), MACHINE)
+        PersonalTraining(vault, SKILL, msgspec.structs.replace(base, **change), NOTHING, MACHINE)
 
 
 def test_given_texts_are_what_it_is_judged_by(vault: Vault, base: BaseModel, examples: Examples) -> None:
-    begun = PersonalTraining(vault, SKILL, base, MACHINE, plan=PLAN, precision="float32")
-    begun.read(Bytes(), [Text("abc", "cba")])
-    learned: Learned = begun.run()
+    given = read_rows(vault, SKILL, Bytes(), [Text("abc", "cba")])
+    learned: Learned = PersonalTraining(vault, SKILL, base, given, MACHINE, plan=PLAN, precision="float32").run()
     assert (learned.rows, learned.held_out) == (FEWEST + 2, 1)
 
 
