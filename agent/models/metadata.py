@@ -13,6 +13,7 @@ _MAX_ARRAY_KEPT = 65_536
 _MAX_NUMBER = 2**31 - 1
 
 _KEPT_TEXTS = ("general.", "adapter.", "tokenizer.chat_template", "tokenizer.ggml.model")
+_KEPT_OF_ARCHITECTURE = ".rope.scaling.type"
 _KEPT_ARRAYS = ".attention.head_count"  # one number per layer
 
 _STRING, _ARRAY = 8, 9
@@ -92,7 +93,7 @@ def read_metadata(window: Window, count: int) -> Metadata:
 def _read_value(window: Window, key: str, kind: int) -> Value | None:
     """Read one value, or pass over it if it is of no use here."""
     if kind == _STRING:
-        if key.startswith(_KEPT_TEXTS):
+        if key.startswith(_KEPT_TEXTS) or key.endswith(_KEPT_OF_ARCHITECTURE):
             return window.text(_MAX_TEXT_BYTES, "a text")
         window.skip_strings(1)
         return None

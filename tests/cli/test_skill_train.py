@@ -1,10 +1,13 @@
 """`claw skill train`: an adapter is learned from a skill's examples, used, and taken back."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
+from agent.models.gguf import read_header
+from cli.skill_train import base_of
 from tests.fixtures.command import Person
 
 SKILL = "backwards"
@@ -80,6 +83,14 @@ def test_what_cannot_be_is_refused_with_what_to_do(taught: Person, tmp_path: Pat
     assert (missing.returncode, "can't be read" in missing.stderr) == (2, True)
     assert taught.claw("skill", "train", "No Such Name", "-m", "tiny").returncode == 2
     assert adapters(taught) == []
+
+
+def test_what_a_model_has_beside_the_known_is_handed_on(tiny_model: Path) -> None:
+    with tiny_model.open("rb") as file:
+        header = dataclasses.replace(read_header(file.fileno()), rope_scaling="yarn")
+    base = base_of(header, tiny_model, "tiny", "0" * 64)
+    assert (base.rope_scaling, base.tensor_kinds) == ("yarn", header.tensor_kinds)
+    assert (base.inner, base.head_size, base.kv_heads) == (128, 16, 2)
 
 
 def test_ctrl_c_ends_it_and_leaves_things_whole(taught: Person) -> None:

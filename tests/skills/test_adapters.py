@@ -133,6 +133,26 @@ def test_a_file_of_one_is_logged_first_and_its_owners_alone(
     assert [path.name for path in tmp_path.glob("*.gguf")] == ["mine.gguf"]
 
 
+def test_a_folder_is_logged_before_its_first_byte_and_appears_whole(
+    vault: Vault, adapters: Adapters, tmp_path: Path
+) -> None:
+    folder = tmp_path / "peft"
+    adapters.export_folder({"a.json": b"{}", "b.safetensors": b"numbers"}, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "a.json": b"{}",
+        "b.safetensors": b"numbers",
+    }
+    done, prepared = (stored.entry for stored in vault.log.entries(2))
+    assert done is not None
+    assert prepared is not None
+    assert (prepared.action, prepared.status, done.status) == (Action.EXPORT, Status.PREPARED, Status.DONE)
+    assert (done.bytes, done.data_class) == (9, DataClass.HIGHLY_SENSITIVE)
+    with pytest.raises(VaultError, match="there already"):
+        adapters.export_folder({"a.json": b"{}"}, folder)
+    with pytest.raises(VaultError, match="keeps its own files"):
+        adapters.export_folder({"a.json": b"{}"}, vault.home.vault / "peft")
+
+
 def test_erasing_a_source_takes_what_learned_from_it(vault: Vault, adapters: Adapters, examples: Examples) -> None:
     theirs = examples.add("a-skill", "a", "b", source="diagnosis.txt")
     mine = examples.add("a-skill", "c", "d", source="recipe.txt")

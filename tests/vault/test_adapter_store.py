@@ -131,6 +131,22 @@ def test_one_that_is_not_to_be_used_leaves_the_one_that_is(vault: Vault, store: 
     assert (store.get(newest).version, store.get(newest).active, active(store)) == (2, False, 1)
 
 
+def test_rolling_back_passes_over_what_was_found_no_better(vault: Vault, store: AdapterStore) -> None:
+    put(vault)
+    put(vault, loss_after=3.27)
+    put(vault, loss_after=4.0)
+    put(vault, loss_before=None, loss_after=None)
+    put(vault)
+
+    def back() -> int | None:
+        record = store.active("a-skill", BASE)
+        assert record is not None
+        vault.database.write(lambda c: AdapterStore.roll_back(c, record))
+        return active(store)
+
+    assert [back(), back(), back()] == [4, 1, None]
+
+
 def test_rolling_back_goes_down_to_the_version_below_and_then_to_none(vault: Vault, store: AdapterStore) -> None:
     ids = [put(vault) for _ in range(4)]
     vault.database.write(lambda c: AdapterStore.remove(c, [ids[2]]))

@@ -134,6 +134,11 @@ def test_the_tiny_model_says_what_it_was_written_with(tiny_model: Path) -> None:
     assert header.kv_bytes_per_token() == 1 * 2 * (16 + 16) * 2
 
 
+def test_how_positions_are_scaled_is_told() -> None:
+    scaled = model(entry("llama.rope.scaling.type", STRING, text("yarn")))
+    assert (read(scaled).rope_scaling, read(model()).rope_scaling) == ("yarn", "")
+
+
 def test_the_embedded_model_is_what_its_record_says() -> None:
     descriptor = os.open(embedded_file(), os.O_RDONLY)
     try:

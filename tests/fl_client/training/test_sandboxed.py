@@ -79,6 +79,14 @@ def test_from_a_checkpoint_it_goes_on_as_if_it_had_never_been_stopped(base: Base
         assert again.judged == whole.judged
 
 
+def test_it_goes_on_in_the_precision_that_it_began_with(base: BaseModel) -> None:
+    kept: list[Checkpoint] = []
+    order = order_of(base, steps=2, checkpoint_every=0.0)
+    trained(order, base, on_checkpoint=kept.append)
+    other = msgspec.structs.replace(kept[1], precision="bfloat16")
+    assert trained(msgspec.structs.replace(order, resume=other), base).precision == "bfloat16"
+
+
 def test_numbers_that_are_given_are_what_it_begins_with(base: BaseModel) -> None:
     first = trained(order_of(base, steps=12), base)
     judged = trained(order_of(base, steps=0, numbers=first.numbers, rows=[]), base)

@@ -158,6 +158,34 @@ def test_what_is_named_of_ours_can_be_read_and_not_written(walls: Walls, tmp_pat
     assert [file.name for file in shown.iterdir()] == ["file"]
 
 
+def test_addresses_beside_memory_can_be_taken_and_no_more_than_those(walls: Walls) -> None:
+    text = "import mmap; mmap.mmap(-1, 700 << 20); print('taken')"
+    limits = Limits(memory=256 * MIB, addresses=1024 * MIB)
+    assert told(run(python(text, limits=limits), walls)) == "taken\n"
+    assert not run(python(text, limits=Limits(memory=256 * MIB)), walls).ok
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "b'{\"note\": ' + b'[' * 4000",
+        "b'{\"done\": 1' + b'0' * 330 + b', \"total\": 2}'",
+        'b\'{"done": -1, "total": 2}\'',
+        'b\'{"done": 1, "total": 9007199254740994}\'',
+    ],
+)
+def test_progress_that_nobody_could_show_is_passed_over(walls: Walls, line: str) -> None:
+    heard: list[Progress] = []
+    text = (
+        "import os\n"
+        "def say(line): os.write(int(os.environ['CLAW_PROGRESS']), line + b'\\n')\n"
+        f"say({line})\n"
+        'say(b\'{"done": 1, "total": 2}\')\n'
+    )
+    assert run(python(text), walls, on_progress=heard.append).ok
+    assert heard == [Progress(1, 2)]
+
+
 def test_progress_is_heard_while_it_runs_and_what_is_none_is_passed_over(walls: Walls) -> None:
     heard: list[Progress] = []
     job = python(
