@@ -88,7 +88,6 @@ def _job(order: Order, most: int, memory: int, wall_s: float) -> Job:
             # Threads wait for each other by spinning; beside other busy programs that halves the speed.
             "GOMP_SPINCOUNT": "2000",
             "TORCHINDUCTOR_CACHE_DIR": _NO_CACHE,
-            "HF_HUB_OFFLINE": "1",
         },
         limits=Limits(
             wall_s=wall_s,

@@ -108,8 +108,6 @@ def load(path: Path, sha256: str) -> Base:
     config = model.config
     if config.model_type != _ARCHITECTURE:
         raise Unsuitable(f"its architecture is {config.model_type}; models of the Llama family can be trained on")
-    if config.attention_bias or config.mlp_bias or config.hidden_act != "silu":
-        raise Unsuitable("it is of the Llama family, with biases or another activation than is known here")
     shape = shape_of(model)
     weights = dict(model.state_dict())
     if config.tie_word_embeddings:
@@ -121,19 +119,18 @@ def shape_of(model: "LlamaForCausalLM") -> Shape:
     """What transformers knows of a model beside its weights.
 
     Raises:
-        Unsuitable: its positions are encoded in a way that isn't known here.
+        Unsuitable: its positions are scaled.
     """
     config: Any = model.config
     rotary = model.model.rotary_emb
-    if "dynamic" in rotary.rope_type or rotary.rope_type == "longrope":
-        raise Unsuitable(f"its positions are scaled in a way that isn't known here ({rotary.rope_type})")
+    if rotary.rope_type != "default":
+        raise Unsuitable(f"its positions are scaled ({rotary.rope_type}), which isn't known here")
     return Shape(
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         head_size=config.head_dim,
         epsilon=config.rms_norm_eps,
         inverse_frequencies=rotary.inv_freq.float(),
-        rotary_scale=float(rotary.attention_scaling),
     )
 
 

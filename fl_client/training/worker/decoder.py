@@ -35,7 +35,6 @@ class Shape(NamedTuple):
         head_size: Numbers of each.
         epsilon: Of the normalizations.
         inverse_frequencies: Of the rotary embedding, shape (head_size / 2,).
-        rotary_scale: What its sines and cosines are multiplied by.
     """
 
     heads: int
@@ -43,7 +42,6 @@ class Shape(NamedTuple):
     head_size: int
     epsilon: float
     inverse_frequencies: Tensor
-    rotary_scale: float
 
 
 class Layer(NamedTuple):
@@ -142,8 +140,7 @@ class Decoder:
         positions = torch.cat([torch.arange(length) for length in lengths])
         angles = (positions[:, None].float() * self._shape.inverse_frequencies).unsqueeze(1)
         kind = self._output.dtype
-        scale = self._shape.rotary_scale
-        return (angles.cos() * scale).to(kind), (angles.sin() * scale).to(kind)
+        return angles.cos().to(kind), angles.sin().to(kind)
 
     def _through(
         self,

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from fl_client.training.factors import MODULES, Target
 from fl_client.training.protocol import TARGETS, Kind, Recipe
 from fl_client.training.worker.adapter import Adapter
-from fl_client.training.worker.base import Base, shape_of
+from fl_client.training.worker.base import Base, Unsuitable, shape_of
 from fl_client.training.worker.decoder import Batch, Decoder
 
 LENGTHS = (9, 1, 23, 2)
@@ -123,20 +123,10 @@ def test_loss_logits_and_gradient_are_those_of_transformers(kind: Kind, tied: bo
     torch.testing.assert_close(logits, their_logits, rtol=1e-4, atol=1e-4)
 
 
-def test_scaled_positions_are_those_of_transformers() -> None:
-    scaled = {
-        "rope_type": "llama3",
-        "rope_theta": 10_000.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 16,
-    }
-    model, given = reference(theirs=scaled), rows()
-    adapter, decoder, targets = prepared(model, RECIPE)
-    expected, _ = theirs(model, given, merged(model, adapter, targets))
-    loss = decoder.loss(packed(given), adapter.ups(decoder.depth))
-    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+def test_scaled_positions_are_refused() -> None:
+    scaled = {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}
+    with pytest.raises(Unsuitable, match=r"scaled .linear."):
+        base_of(reference(theirs=scaled))
 
 
 def test_rows_beside_each_other_know_nothing_of_each_other() -> None:
