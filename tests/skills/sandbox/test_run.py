@@ -168,7 +168,7 @@ def test_addresses_beside_memory_can_be_taken_and_no_more_than_those(walls: Wall
 @pytest.mark.parametrize(
     "line",
     [
-        "b'{\"note\": ' + b'[' * 4000",
+        "b'{\"x\": ' + b'[' * 4000",
         "b'{\"done\": 1' + b'0' * 330 + b', \"total\": 2}'",
         'b\'{"done": -1, "total": 2}\'',
         'b\'{"done": 1, "total": 9007199254740994}\'',
