@@ -7,13 +7,14 @@ from typing import Any
 
 from agent.tool_choice import WantedCall, choice_schema
 from agent.worker.protocol import OfferedTool
+from skills.library import Skill
 from skills.permissions.broker import Broker, Outcome
 from skills.tools.activation import Activation
 from skills.tools.tool import Tool
 from vault.messages import BROUGHT_FROM, TOOL_RESULT, Attachment
 from vault.sanitize import sanitize, sanitize_line
 
-__all__ = ["Steps", "ToolUse"]
+__all__ = ["Steps", "ToolUse", "following"]
 
 _MOST_STEPS = 8
 _MOST_SECONDS = 300.0
@@ -64,10 +65,7 @@ class ToolUse:
     def system(self, prompt: str) -> str:
         """The system prompt, with the instructions of the skill that is in use."""
         skill = self.activation.skill
-        if skill is None:
-            return prompt
-        name, body = skill.file.name, sanitize(skill.file.body)[:_MOST_SKILL].strip()
-        return f"{prompt}\n\nFollow the skill “{name}”, as far as it serves what the person asks:\n{body}".strip()
+        return prompt if skill is None else following(prompt, skill)
 
     def question(self, suggested: str = "") -> str:
         """What the model is asked before it answers: which tool it wants.
@@ -158,6 +156,12 @@ class Steps:
         asked_by = self._use.activation.name
         outcome = self._use.broker.call(wanted.tool, bytes(wanted.arguments), asked_by=asked_by, stop=stop)
         return Attachment(f"{name}{_origin(outcome)}", f"{called}\n{_told(outcome)}")
+
+
+def following(prompt: str, skill: Skill) -> str:
+    """A system prompt, with a skill's instructions."""
+    name, body = skill.file.name, sanitize(skill.file.body)[:_MOST_SKILL].strip()
+    return f"{prompt}\n\nFollow the skill “{name}”, as far as it serves what the person asks:\n{body}".strip()
 
 
 def _described(tool: Tool[Any]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fl_client.training.example_rows import Text
     from fl_client.training.personal import Learned
     from fl_client.training.plan import TrainingPlan
+    from skills.library import Skill
     from skills.sandbox.job import Progress
     from vault.store import Vault
 
@@ -38,6 +39,8 @@ stopped (Ctrl-C) or killed goes on when you run the same again.
 """
 _KINDS = ("ffa", "core")
 _MOST_HELD_OUT = 1000
+_SHARE_OF_ROW = 3
+"""A third of a row may be instructions, the same in each: with more, little of the examples would be left."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +123,9 @@ def _train(
                 progress("reading", done, total)
 
             with Inference(weights, console.settings.inference) as inference:
-                encoder = _AsInConversation(inference, console.settings.assistant.system)
+                encoder = _AsAtWork(inference, console.settings.assistant.system)
+                if not encoder.follow(_instructions(vault, arguments.name), plan.longest.high // _SHARE_OF_ROW):
+                    console.say(f"[the instructions of {arguments.name} are too long to be trained with]")
                 given = read_rows(vault, arguments.name, encoder, held_out, progress=reading, stop=stop)
             training = PersonalTraining(vault, arguments.name, base, given, Machine.here(), plan=plan)
             learned = training.run(on_progress=told, stop=stop)
@@ -138,12 +143,25 @@ def _train(
     return 0
 
 
-class _AsInConversation:
-    """Makes tokens of examples as they stand in a conversation: a `fl_client.training.example_rows.Encoder`."""
+class _AsAtWork:
+    """Makes tokens of examples as they stand where they are used: a `fl_client.training.example_rows.Encoder`."""
 
     def __init__(self, inference: "Inference", system: str) -> None:
         self._inference = inference
         self._system = system
+
+    def follow(self, skill: "Skill | None", most: int) -> bool:
+        """Put a skill's instructions before each example, as at work; or say no, where there are more tokens."""
+        from agent.tool_use import following
+        from fl_client.training.example_rows import Text
+
+        if skill is None:
+            return True
+        system = following(self._system, skill)
+        if len(_AsAtWork(self._inference, system).encode(Text("", ""))[0]) > most:
+            return False
+        self._system = system
+        return True
 
     def encode(self, text: "Text") -> tuple[list[int], list[int]]:
         """The tokens of all that stands before the reply, and those of the reply with its end."""
@@ -154,6 +172,19 @@ class _AsInConversation:
             messages.insert(0, ChatMessage("system", self._system))
         made = self._inference.encode(messages, text.output)
         return list(memoryview(made.prompt).cast("i")), list(memoryview(made.reply).cast("i"))
+
+
+def _instructions(vault: "Vault", name: str) -> "Skill | None":
+    """A skill that the model follows, if one of that name may be used; a bundled one asks in its own words."""
+    from skills.bundled import is_bundled
+    from skills.errors import SkillRefused
+    from skills.library import Library
+    from vault.errors import NotFound
+
+    try:
+        return None if is_bundled(name) else Library(vault).use(name)
+    except (NotFound, SkillRefused):
+        return None
 
 
 def base_of(header: "GgufHeader", path: Path, name: str, sha256: str) -> "BaseModel":

@@ -71,10 +71,11 @@ class Forecast:
     """What comes of a plan.
 
     Attributes:
-        epsilon: What taking part as often as allowed costs. noise_multiplier: Standard deviation of the noise
-        in a number of the sum that is counted on, by the clip norm. noise_to_clip: L2 norm of the noise in the
-        mean of an update's parameters, by the clip norm: above 1, what one
-            round learns is less than its noise.
+        epsilon: What taking part as often as allowed costs.
+        noise_multiplier: Standard deviation of the noise in a number of the sum that is counted on, by the clip
+            norm.
+        noise_to_clip: L2 norm of the noise in the mean of an update's parameters, by the clip norm: above 1, what
+            one round learns is less than its noise.
         overflow: Probability that any number of a sum leaves the ring, at most.
         upload: Bytes of an update on the wire.
         warnings: What the operator should know, in sentences.

@@ -101,3 +101,22 @@ def test_ctrl_c_ends_it_and_leaves_things_whole(taught: Person) -> None:
     assert terminal.ends() == 130
     assert adapters(taught) == []
     assert taught.claw("vault", "check").returncode == 0
+
+
+def test_the_skill_s_instructions_stand_before_each_example_as_they_do_at_work(
+    taught: Person, tmp_path: Path
+) -> None:
+    folder = tmp_path / SKILL
+    folder.mkdir()
+
+    def loss_before(instructions: str) -> float:
+        (folder / "SKILL.md").write_text(f"---\nname: {SKILL}\ndescription: Turns.\n---\n{instructions}\n")
+        assert taught.claw("skill", "import", str(folder), "--yes").returncode == 0
+        done = taught.claw("skill", "train", SKILL, "-m", "tiny", "--json")
+        assert done.returncode == 0, done.stderr
+        assert ("the instructions of backwards are too long" in done.stderr) is (len(instructions) > 1000)
+        return float(json.loads(done.stdout)["loss"]["before"])
+
+    plain = json.loads(taught.claw("skill", "train", SKILL, "-m", "tiny", "--json").stdout)["loss"]["before"]
+    assert loss_before("Say it from behind.") != plain
+    assert loss_before("Say it from behind. " * 100) == plain
