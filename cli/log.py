@@ -17,8 +17,8 @@ from cli.errors import UsageError
 from vault.sanitize import sanitize, sanitize_line
 
 if TYPE_CHECKING:
+    from tlog.note import Verifier
     from vault.log import InclusionProof, Operation, StoredEntry, TransparencyLog, Verified
-    from vault.log.checkpoint import Verifier
     from vault.log.verify import Progress
 
 __all__ = ["configure", "run"]
@@ -181,9 +181,9 @@ def _verify(log: "TransparencyLog", arguments: argparse.Namespace, alarm: str) -
 
 def _verify_export(arguments: argparse.Namespace, console: Console) -> None:
     from vault.log import verify_export
-    from vault.log.checkpoint import Verifier
+    from vault.log.checkpoint import verifier_of
 
-    wanted = Verifier.parse(arguments.key) if arguments.key else None
+    wanted = verifier_of(arguments.key) if arguments.key else None
     verified, verifier = verify_export(arguments.export, wanted)
     _print_verified(verified, verifier, as_json=arguments.json)
     if wanted is None:
@@ -196,7 +196,7 @@ def _verify_export(arguments: argparse.Namespace, console: Console) -> None:
 def _head_in(file: Path, log: "TransparencyLog") -> tuple[int, bytes]:
     """The head in a signed checkpoint that was kept somewhere; never more is read than a checkpoint may have."""
     from vault.errors import NotFound, VaultError
-    from vault.log.checkpoint import Checkpoint
+    from vault.log.checkpoint import opened as opened_checkpoint
 
     verifier = log.verifier()
     if verifier is None:
@@ -211,7 +211,7 @@ def _head_in(file: Path, log: "TransparencyLog") -> tuple[int, bytes]:
             f"{file} is no checkpoint of a log: it is too large.",
             hint="Name a file with what `claw log show` printed.",
         )
-    return Checkpoint.parse(verifier.open(data.decode(errors="replace"))).head
+    return opened_checkpoint(data.decode(errors="replace"), verifier).head
 
 
 def _print_verified(verified: "Verified", verifier: "Verifier | None", *, as_json: bool) -> None:

@@ -51,11 +51,18 @@ class Plan(Message, frozen=True, array_like=True, tag="plan"):
         """Devices whose noise is in a sum that is opened, at least; who works with the server may add none."""
         return self.secagg.min_survivors - self.secagg.corrupt
 
-    def epsilon(self) -> float:
-        """What taking part as often as allowed costs, by the noise of the honest devices alone."""
+    def epsilon(self, times: int | None = None) -> float:
+        """What taking part costs, by the noise of the honest devices alone.
+
+        Args:
+            times: How often; as often as allowed if not given, and never more.
+        """
+        times = self.participations if times is None else min(times, self.participations)
+        if times == 0:
+            return 0.0
         sensitivity = Sensitivity.of(self.privacy.norm_bound, self.privacy.dimension)
         variance = self.honest * self.privacy.variance
-        rdp = [self.participations * skellam_rdp(order, sensitivity, variance) for order in ORDERS]
+        rdp = [times * skellam_rdp(order, sensitivity, variance) for order in ORDERS]
         return epsilon(rdp, self.delta)
 
     def exposure(self) -> float:

@@ -91,6 +91,7 @@ class Agreed(NamedTuple):
     Attributes:
         plan: How updates are made private and aggregated.
         task: What is learned.
+        digest: Of everything that was agreed to.
         registrar: Who says which devices belong to the federation.
         min_cohort: Fewer devices than that are too few for this one, whatever the plan says.
         corrupt: A plan that counts on fewer devices to work with the server is refused. It is a number of devices,
@@ -99,6 +100,7 @@ class Agreed(NamedTuple):
 
     plan: "Plan"
     task: str
+    digest: bytes
     registrar: Registrar
     min_cohort: int
     corrupt: int
@@ -121,7 +123,7 @@ class Client:
     def __init__(
         self, identity: Ed25519PrivateKey, certificate: bytes, this: Round, agreed: Agreed, random: Random
     ) -> None:
-        expected = agreed.registrar.federation, agreed.task, agreed.plan.digest
+        expected = agreed.registrar.federation, agreed.task, agreed.digest
         if (this.federation, this.task, this.plan) != expected:
             raise Refused("The round is of another task, or by another plan, than was agreed to.")
         if agreed.plan.secagg.corrupt < agreed.corrupt:

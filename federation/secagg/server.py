@@ -13,7 +13,8 @@ A message that doesn't fit is refused with an error, and changes nothing. A devi
 costs the round itself alone, while the thresholds hold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +55,33 @@ from federation.secagg.wire import (
 )
 from federation.stream import Random
 
-__all__ = ["Server"]
+__all__ = ["STEPS", "Kept", "Server"]
+
+STEPS = ("advertise", "reveal", "share", "mask", "confirm", "unmask")
+"""Of a round, in their order."""
 
 _MOST_TRIES = 2_000
 """Sets of shares that are tried for a secret. Of 44 shares with 5 wrong ones, one set of 25 in 93 is right."""
+
+
+class Kept(NamedTuple):
+    """What has to be kept of a round so that another server can go on with it: nothing of it opens an update.
+
+    Attributes:
+        adverts: Of each device that advertised.
+        nonces: What devices revealed, by device.
+        shares: By device.
+        uploads: The signatures that came with updates, by device.
+        signatures: Under the survivors, by device.
+        unmasked: By device.
+    """
+
+    adverts: Mapping[bytes, Advertise] = {}
+    nonces: Mapping[bytes, bytes] = {}
+    shares: Mapping[bytes, Share] = {}
+    uploads: Mapping[bytes, bytes] = {}
+    signatures: Mapping[bytes, bytes] = {}
+    unmasked: Mapping[bytes, Unmask] = {}
 
 
 class Server:
@@ -97,6 +121,39 @@ class Server:
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
         self._liars: set[int] = set()
+
+    def resume(self, step: str, kept: Kept, total: Vector | None = None) -> None:
+        """Go on with a round that another server began.
+
+        Args:
+            step: That it is at.
+            kept: What devices sent, each checked when it came.
+            total: The masked updates' sum so far, shape (dimension,), uint32 without reduction; taken over.
+
+        Raises:
+            Aborted: it never got to that step with so few devices.
+        """
+        reached = STEPS.index(step)
+        self._adverts = dict(kept.adverts)
+        self._keys = {key for advert in kept.adverts.values() for key in (advert.mask_key, advert.seal_key)}
+        if reached > STEPS.index("advertise"):
+            self.roster()
+            self._nonces = dict(kept.nonces)
+        if reached > STEPS.index("reveal"):
+            self.graph()
+            self._shares = {self._number(device): share for device, share in kept.shares.items()}
+        if reached > STEPS.index("share"):
+            self.close_shares()
+            self._uploads = {self._number(device): signature for device, signature in kept.uploads.items()}
+            self._alive = set(self._uploads)
+            if total is not None:
+                self._total = total
+        if reached > STEPS.index("mask"):
+            self.survivors()
+            self._signatures = {self._number(device): one for device, one in kept.signatures.items()}
+        if reached > STEPS.index("confirm"):
+            self.close_consistency()
+            self._unmasked = {self._number(device): unmask for device, unmask in kept.unmasked.items()}
 
     @property
     def devices(self) -> tuple[bytes, ...]:
@@ -209,15 +266,24 @@ class Server:
             Malformed: it isn't one of this ring.
             Refused: the device shared no secrets, its update is here already, or it didn't sign who masked it.
         """
+        number = self.check_masked(masked)
+        self._plan.ring.add_packed(self._total, masked.packed)
+        self._alive.add(number)
+        self._uploads[number] = masked.signature
+
+    def check_masked(self, masked: Masked) -> int:
+        """The number of the device whose update that is, for whoever keeps the sum elsewhere.
+
+        Raises:
+            Refused: as `take_masked`.
+        """
         self._in_step("mask")
         number = self._number(masked.device)
         if number not in self._shares or number in self._alive:
             raise Refused("The device shared no secrets, or its update is here already.")
         if not is_signed(masked.device, masked.signature, UPLOAD, self._view.digest, self._shared):
             raise Refused("The device masked its update with others than those who shared their secrets.")
-        self._plan.ring.add_packed(self._total, masked.packed)
-        self._alive.add(number)
-        self._uploads[number] = masked.signature
+        return number
 
     def survivors(self) -> Survivors:
         """No more updates are taken.

@@ -84,7 +84,7 @@ class Federation:
         return self._known if self.one_registrar else Registrar(self.registrar_key, FEDERATION)
 
     def agreed(self, min_cohort: int = 3, corrupt: int = 0) -> Agreed:
-        return Agreed(self.plan, "test", self.registrar(), min_cohort, corrupt)
+        return Agreed(self.plan, "test", self.plan.digest, self.registrar(), min_cohort, corrupt)
 
     def client(self, number: int) -> Client:
         return Client(self.identities[number], self.certificates[number], self.round, self.agreed(), self.random)

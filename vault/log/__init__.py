@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vault.log.entries import Action, Entry, Operation, Status, StoredEntry, fold
     from vault.log.export import verify_export
-    from vault.log.merkle import Head
     from vault.log.transparency import InclusionProof, TransparencyLog
     from vault.log.verify import Verified
 
 __all__ = [
     "Action",
     "Entry",
-    "Head",
     "InclusionProof",
     "Operation",
     "Status",
@@ -31,7 +29,6 @@ __all__ = [
 _HOMES = {
     "Action": "entries",
     "Entry": "entries",
-    "Head": "merkle",
     "InclusionProof": "transparency",
     "Operation": "entries",
     "Status": "entries",

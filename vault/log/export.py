@@ -12,9 +12,10 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from tlog.note import Verifier
 from vault.connection import Row
 from vault.errors import LogDamaged, VaultError
-from vault.log.checkpoint import Verifier
+from vault.log.checkpoint import verifier_of
 from vault.log.verify import Leaf, Verified, Walk
 
 __all__ = ["Out", "verify_export", "write_export"]
@@ -87,7 +88,7 @@ def verify_export(file: Path, verifier: Verifier | None = None) -> tuple[Verifie
     try:
         with file.open("rb") as lines:
             header = _read(lines.readline(_MAX_LINE), _Header, "first line")
-            named = Verifier.parse(header.verifier_key)
+            named = verifier_of(header.verifier_key)
             walk = Walk()
             for leaf in _leaves(iter(lambda: lines.readline(_MAX_LINE), b"")):
                 walk.take(leaf)

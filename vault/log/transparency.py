@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from tlog.merkle import Frontier, Head, consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
+from tlog.note import Checkpoint, Signer, Verifier
 from vault.classes import HighlySensitive, TopSecret
 from vault.connection import Connection, Row
 from vault.database import Database
 from vault.errors import LogDamaged, NotFound, VaultError
-from vault.log.checkpoint import SEED_BYTES, Checkpoint, Signer, Verifier
+from vault.log.checkpoint import SEED_BYTES, signer_of
 from vault.log.entries import SALT_BYTES, Body, Entry, StoredEntry, commit, decode, encode
 from vault.log.export import Out, write_export
 from vault.log.finding import damaged
-from vault.log.merkle import Frontier, Head, consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
 from vault.log.verify import Progress, Verified, verify_rows
 
 __all__ = ["SIGNING_KEY", "InclusionProof", "TransparencyLog"]
@@ -289,14 +290,14 @@ class TransparencyLog:
         # Compared each time: the transaction that made the key may have been undone, or the key sealed anew.
         if self._signer is None or row[0] != self._signer_sealed:
             seed = self._database.fields.open("secrets", SIGNING_KEY, "value", row[0])
-            self._signer, self._signer_sealed = Signer(TopSecret(seed.reveal())), row[0]
+            self._signer, self._signer_sealed = signer_of(TopSecret(seed.reveal())), row[0]
         return self._signer
 
     def _make_signer(self, connection: Connection) -> Signer:
         seed = os.urandom(SEED_BYTES)
         sealed = self._database.fields.seal("secrets", SIGNING_KEY, "value", HighlySensitive(seed))
         connection.execute("INSERT INTO secrets (name, value) VALUES (?, ?)", (SIGNING_KEY, sealed))
-        return Signer(TopSecret(seed))
+        return signer_of(TopSecret(seed))
 
 
 def _frontier(connection: Connection) -> Frontier:

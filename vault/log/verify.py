@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from tlog.merkle import HASH_BYTES, Frontier, Head, leaf_hash
+from tlog.note import Checkpoint, Verifier
 from vault.connection import Connection
-from vault.log.checkpoint import Checkpoint, Verifier
+from vault.log.checkpoint import opened
 from vault.log.entries import Body, decode, opens
 from vault.log.finding import damaged
-from vault.log.merkle import HASH_BYTES, Frontier, Head, leaf_hash
 
 __all__ = ["Leaf", "Progress", "Verified", "Walk", "verify_rows"]
 
@@ -111,7 +112,7 @@ class Walk:
             LogDamaged: it isn't the checkpoint of these leaves.
         """
         head = self.frontier.head
-        checkpoint = Checkpoint.parse(verifier.open(note))
+        checkpoint = opened(note, verifier)
         if checkpoint.origin != verifier.name:
             raise damaged(f"The checkpoint is another log's: {checkpoint.origin}.")
         if checkpoint.head.size > head.size:

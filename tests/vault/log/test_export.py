@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.vault.log.kept import START_MS, Kept
+from tlog.note import Checkpoint
 from vault.classes import TopSecret
 from vault.errors import ClawError, LogDamaged, VaultError
 from vault.log import verify_export
-from vault.log.checkpoint import Checkpoint, Signer
+from vault.log.checkpoint import signer_of
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def test_an_export_is_verified_by_itself_and_by_a_key_one_has(filled: Kept, expo
     whole = filled.log.verify()
     assert verify_export(exported) == (whole, verifier)
     assert verify_export(exported, verifier) == (whole, verifier)
-    with pytest.raises(LogDamaged, match="isn't signed by this device"):
-        verify_export(exported, Signer(TopSecret(bytes(32))).verifier)
+    with pytest.raises(LogDamaged, match="isn't signed by that key"):
+        verify_export(exported, signer_of(TopSecret(bytes(32))).verifier)
 
 
 def test_another_tool_can_verify_it_by_the_words_of_the_format(exported: Path) -> None:
@@ -85,14 +86,14 @@ def test_an_edited_export_is_refused(exported: Path, edit: object, named: str) -
 
 
 def test_an_export_signed_by_somebody_else_is_whole_but_not_ours(filled: Kept, exported: Path) -> None:
-    signer = Signer(TopSecret(bytes(32)))
+    signer = signer_of(TopSecret(bytes(32)))
     header, *lines = exported.read_bytes().splitlines(keepends=True)
     said = json.loads(header)
     said["verifier_key"] = str(signer.verifier)
     said["checkpoint"] = signer.sign(str(Checkpoint(signer.verifier.name, filled.log.verify().head)))
     exported.write_bytes(b"".join([json.dumps(said).encode() + b"\n", *lines]))
     assert verify_export(exported)[1] == signer.verifier
-    with pytest.raises(LogDamaged, match="isn't signed by this device"):
+    with pytest.raises(LogDamaged, match="isn't signed by that key"):
         verify_export(exported, filled.log.verifier())
 
 

@@ -4,15 +4,16 @@ import base64
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.vault.log.kept import START_MS, Kept, entry
+from tlog.merkle import Frontier, Head, leaf_hash
+from tlog.note import Checkpoint, Signer
 from vault.classes import TopSecret
 from vault.database import Connection
 from vault.errors import LogDamaged
-from vault.log import Head
-from vault.log.checkpoint import Checkpoint, Signer
+from vault.log.checkpoint import signer_of
 from vault.log.entries import Body, commit, encode
-from vault.log.merkle import Frontier, leaf_hash
 from vault.notifications import LogVerificationFailed, Notifications
 
 FORGED = encode(Body(7, START_MS + 8000, entry("nothing to see here", sensitive=True)))
@@ -259,12 +260,12 @@ def other_size(kept: Kept) -> str:
 
 
 def other_key(kept: Kept) -> str:
-    signer = Signer(TopSecret(bytes(32)))
+    signer = signer_of(TopSecret(bytes(32)))
     return signer.sign(str(Checkpoint(signer.verifier.name, kept.log.verify().head)))
 
 
 def other_key_same_name(kept: Kept) -> str:
-    signer = Signer(TopSecret(bytes(32)), kept.log.verify().origin)
+    signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes(32)), kept.log.verify().origin)
     return signer.sign(str(Checkpoint(signer.verifier.name, kept.log.verify().head)))
 
 
@@ -291,8 +292,8 @@ def signed_by_the_device(text: str) -> Callable[[Kept], str]:
     [
         (other_size, "The checkpoint's signature is false: the checkpoint was altered."),
         (other_signature, "The checkpoint's signature is false: the checkpoint was altered."),
-        (other_key, "The checkpoint isn't signed by this device."),
-        (other_key_same_name, "The checkpoint isn't signed by this device."),
+        (other_key, "The checkpoint isn't signed by that key."),
+        (other_key_same_name, "The checkpoint isn't signed by that key."),
         (nothing, "The checkpoint is no signed note."),
         (cut_off, "The checkpoint is no signed note."),
         (signed_by_the_device("a letter\n"), "What is signed is no checkpoint of a log."),

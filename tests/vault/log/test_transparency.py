@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vault.log.kept import DAY_MS, KEY, START_MS, Clock, Kept, entry
+from tlog.merkle import EMPTY_ROOT, Head, leaf_hash, root_of, verify_consistency, verify_inclusion
+from tlog.note import Checkpoint
 from vault.database import Connection, Database
 from vault.errors import DatabaseDamaged, LogDamaged, NotFound
-from vault.log import Head, TransparencyLog
-from vault.log.checkpoint import Checkpoint
-from vault.log.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
+from vault.log import TransparencyLog
 from vault.log.transparency import SIGNING_KEY
 
 

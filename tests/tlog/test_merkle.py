@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vault.log.merkle import (
+from tlog.merkle import (
     EMPTY_ROOT,
     Frontier,
     Head,
