@@ -9,7 +9,7 @@ import hashlib
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["DIGEST_BYTES", "KEY_BYTES", "SIGNATURE_BYTES", "digest", "is_signed", "labelled", "sign"]
+__all__ = ["DIGEST_BYTES", "KEY_BYTES", "SIGNATURE_BYTES", "digest", "has_holder", "is_signed", "labelled", "sign"]
 
 DIGEST_BYTES = 32
 KEY_BYTES = 32
@@ -52,6 +52,11 @@ def sign(key: Ed25519PrivateKey, purpose: str, *parts: bytes) -> bytes:
     return key.sign(digest(purpose, *parts))
 
 
+def has_holder(key: bytes) -> bool:
+    """Whether an Ed25519 public key can be somebody's; one of small order has signatures that anybody can make."""
+    return int.from_bytes(key, "little") & _ALL_BUT_SIGN not in _SMALL_ORDER
+
+
 def is_signed(key: bytes, signature: bytes, purpose: str, *parts: bytes) -> bool:
     """Whether the holder of a key signed just that. A key of small order has no holder, and signs nothing.
 
@@ -61,7 +66,7 @@ def is_signed(key: bytes, signature: bytes, purpose: str, *parts: bytes) -> bool
         purpose: As it was signed for.
         parts: As they were signed.
     """
-    if int.from_bytes(key, "little") & _ALL_BUT_SIGN in _SMALL_ORDER:
+    if not has_holder(key):
         return False
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, digest(purpose, *parts))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from federation.digests import is_signed
 from federation.enrolment import Registrar
 from federation.errors import Aborted, Malformed, OutOfTurn, Refused
+from federation.messages import Message
 from federation.ring import Vector
 from federation.secagg.cohort import (
     SEED,
@@ -155,6 +156,31 @@ class Server:
             self.close_consistency()
             self._unmasked = {self._number(device): unmask for device, unmask in kept.unmasked.items()}
 
+    def opening(self, device: bytes) -> Message:
+        """What one device is told at the beginning of the step that the round is at.
+
+        Raises:
+            Refused: the device isn't in the round.
+            OutOfTurn: at this step nobody is told anything.
+        """
+        if self._step == "reveal":
+            return self._roster
+        self._number(device)
+        if self._step == "share":
+            return self._graph
+        if self._step == "mask":
+            return self.deliver(device)
+        if self._step == "confirm":
+            return self._survivors
+        if self._step == "unmask":
+            return self.consistent(device)
+        raise OutOfTurn("Nothing is told at this step.")
+
+    @property
+    def summed(self) -> int:
+        """How many updates are in the sum."""
+        return len(self._alive)
+
     @property
     def devices(self) -> tuple[bytes, ...]:
         """The identities of those that take part, in their order."""
@@ -169,15 +195,23 @@ class Server:
         self._in_step("advertise")
         if advert.device in self._adverts or len(self._adverts) >= self._plan.max_cohort:
             raise Refused("The device is in the cohort already, or the cohort is full.")
-        check_advert(advert, self._round.digest, self._registrar)
+        self.check_advert(advert)
         keys = {advert.mask_key, advert.seal_key}
         if len(keys) < 2 or keys & self._keys:
             raise Refused("A key of the device is another's too.")
-        probe = self._random(32)
-        for key in keys:
-            agree(probe, key)
         self._adverts[advert.device] = advert
         self._keys |= keys
+
+    def check_advert(self, advert: Advertise) -> None:
+        """Believe an advert by itself, for whoever keeps the cohort elsewhere.
+
+        Raises:
+            Refused: its device wasn't admitted, didn't sign, or advertises keys that are none.
+        """
+        check_advert(advert, self._round.digest, self._registrar)
+        probe = self._random(32)
+        for key in (advert.mask_key, advert.seal_key):
+            agree(probe, key)
 
     def roster(self) -> Roster:
         """The cohort stands.
@@ -228,6 +262,10 @@ class Server:
         Raises:
             Malformed: they aren't for just its neighbours.
         """
+        self._shares[self.check_share(share)] = share
+
+    def check_share(self, share: Share) -> int:
+        """Whose shares these are, by number, for whoever keeps them elsewhere; errors as `take_share`."""
         self._in_step("share")
         number = self._number(share.device)
         if number in self._shares:
@@ -235,7 +273,7 @@ class Server:
         listed(self._view.graph.neighbours(number), share.sealed)
         if any(len(sealed) != SEALED_BYTES for sealed in share.sealed):
             raise Malformed("A sealed share has another length.")
-        self._shares[number] = share
+        return number
 
     def close_shares(self) -> None:
         """No more shares are taken.
@@ -272,11 +310,7 @@ class Server:
         self._uploads[number] = masked.signature
 
     def check_masked(self, masked: Masked) -> int:
-        """The number of the device whose update that is, for whoever keeps the sum elsewhere.
-
-        Raises:
-            Refused: as `take_masked`.
-        """
+        """Whose update that is, by number, for whoever keeps the sum elsewhere; errors as `take_masked`."""
         self._in_step("mask")
         number = self._number(masked.device)
         if number not in self._shares or number in self._alive:
@@ -335,6 +369,10 @@ class Server:
             Malformed: they aren't of just its neighbours.
             Refused: it isn't one of the survivors, or gave them already.
         """
+        self._unmasked[self.check_unmask(unmask)] = unmask
+
+    def check_unmask(self, unmask: Unmask) -> int:
+        """Whose shares these are, by number, for whoever keeps them elsewhere; errors as `take_unmask`."""
         self._in_step("unmask")
         number = self._number(unmask.device)
         if number not in self._alive or number in self._unmasked:
@@ -342,7 +380,7 @@ class Server:
         listed(self._view.graph.neighbours(number), unmask.shares)
         if any(len(share) not in (0, SHARE_BYTES) for share in unmask.shares):
             raise Malformed("A share has another length.")
-        self._unmasked[number] = unmask
+        return number
 
     def sum(self) -> Vector:
         """The sum of the updates of all survivors, in the ring; shape (dimension,).

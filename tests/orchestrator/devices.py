@@ -1,0 +1,163 @@
+"""Devices as an orchestrator sees them: they speak the protocol, and train nothing."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from federation.api import Admitted, AskToJoin, CheckInReply, Joined, State, TaskInfo
+from federation.enrolment import Registrar
+from federation.errors import Refused
+from federation.invites import Invite, proof_of
+from federation.messages import Message, decode, encode
+from federation.privacy.clip import RawDelta, clip
+from federation.privacy.noise import add_noise
+from federation.requests import sign_request
+from federation.secagg.client import Agreed, Client
+from federation.secagg.plan import Round
+from federation.secagg.server import STEPS
+from federation.secagg.wire import Consistent, Deliver, Graph, Roster, Survivors, most_bytes
+from federation.task import Task, read_task
+
+__all__ = ["Device", "Lost"]
+
+_TOLD: dict[str, type[Message]] = {
+    "reveal": Roster,
+    "share": Graph,
+    "mask": Deliver,
+    "confirm": Survivors,
+    "unmask": Consistent,
+}
+
+
+class Lost(Exception):
+    """The round went on without this device, or ended."""
+
+
+class Device:
+    """One device.
+
+    Args:
+        http: Reaches the orchestrator.
+        update: What it learned in a round, shape (parameters,); given the round's number.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, update: Callable[[int], NDArray[np.float64]]) -> None:
+        self.identity = Ed25519PrivateKey.generate()
+        self.device = self.identity.public_key().public_bytes_raw()
+        self._http = http
+        self._update = update
+        self._counter = 0
+        self._certificate = b""
+        self._registrar: Registrar
+        self.task: Task
+        self.took_part: list[int] = []
+
+    async def join(self, invite: Invite, task: str) -> None:
+        proof = proof_of(invite.secret, invite.federation, self.device)
+        asked = msgspec.json.encode(AskToJoin(self.device, invite.id, proof))
+        (await self._http.post("/v1/devices", content=asked)).raise_for_status()
+        while not self._certificate:
+            got = await self._http.get(f"/v1/devices/{self.device.hex()}/certificate")
+            got.raise_for_status()
+            self._certificate = msgspec.json.decode(got.content, type=Admitted).certificate or b""
+            await asyncio.sleep(0.02)
+        self._registrar = Registrar(invite.registrar, invite.federation)
+        got = await self._http.get(f"/v1/tasks/{task}")
+        self.task = read_task(msgspec.json.decode(got.content, type=TaskInfo).message)
+
+    async def signed(self, method: str, target: str, body: bytes = b"") -> httpx.Response:
+        self._counter += 1
+        headers = sign_request(self.identity, method, target, body, self._counter, time.time(), os.urandom)
+        return await self._http.request(method, target, content=body, headers=headers)
+
+    async def check_in(self) -> Joined:
+        """Wait for a round."""
+        while True:
+            got = await self._persistent("POST", f"/v1/tasks/{self.task.name}/check-ins")
+            if got.status_code == 409:
+                raise Lost(got.text)
+            got.raise_for_status()
+            reply = msgspec.json.decode(got.content, type=CheckInReply)
+            if isinstance(reply, Joined):
+                return reply
+            await asyncio.sleep(min(reply.seconds, 0.2))
+
+    async def take_part(self, *, leaves_before: str = "") -> int:
+        """One round, from check-in to its end; its number.
+
+        Raises:
+            Lost: it went on without this device, or ended without a sum.
+        """
+        joined = await self.check_in()
+        this = decode(joined.message, Round, 512)
+        agreed = Agreed(self.task.plan, self.task.name, self.task.digest, self._registrar, 3, 0)
+        client = Client(self.identity, self._certificate, this, agreed, os.urandom)
+        privacy = self.task.plan.privacy
+        noised = add_noise(clip(RawDelta(self._update(joined.number)), privacy), privacy, os.urandom)
+        address = f"/v1/tasks/{self.task.name}/rounds/{joined.number}"
+        for step in STEPS:
+            if step == leaves_before:
+                raise Lost(step)
+            told = await self._told(address, step) if step in _TOLD else None
+            try:
+                message = {
+                    "advertise": lambda _: client.advertise(),
+                    "reveal": client.reveal,
+                    "share": client.share,
+                    "mask": lambda deliver: client.mask(deliver, noised).message,
+                    "confirm": client.confirm,
+                    "unmask": client.unmask,
+                }[step](told)
+            except Refused as error:
+                raise Lost(error.message) from None
+            got = await self._persistent("PUT", f"{address}/{step}", encode(message))
+            if got.status_code != 204:
+                raise Lost(got.text)
+        await self._ended(address)
+        self.took_part.append(joined.number)
+        return joined.number
+
+    async def _told(self, address: str, step: str) -> Message:
+        while True:
+            got = await self._persistent("GET", f"{address}/{step}")
+            if got.status_code == 200:
+                kind = _TOLD[step]
+                return decode(got.content, kind, most_bytes(kind, self.task.plan.secagg))
+            if got.status_code != 409 or self._is_over(await self._state(address), step):
+                raise Lost(got.text)
+            await asyncio.sleep(0.05)
+
+    async def _ended(self, address: str) -> None:
+        while (state := await self._state(address)).step not in ("done", "aborted"):
+            await asyncio.sleep(0.05)
+        if state.step == "aborted":
+            raise Lost(state.outcome)
+
+    async def _state(self, address: str) -> State:
+        got = await self._persistent("GET", address)
+        got.raise_for_status()
+        return msgspec.json.decode(got.content, type=State)
+
+    async def _persistent(self, method: str, target: str, body: bytes = b"") -> httpx.Response:
+        """A request that is made again while nobody answers it."""
+        for _ in range(600):
+            try:
+                got = await self.signed(method, target, body)
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+                continue
+            if got.status_code not in (429, 502, 503, 504):
+                return got
+            await asyncio.sleep(0.1)
+        raise Lost("nobody answers")
+
+    @staticmethod
+    def _is_over(state: State, step: str) -> bool:
+        return state.step not in STEPS or STEPS.index(state.step) > STEPS.index(step)
