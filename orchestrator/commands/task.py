@@ -27,7 +27,8 @@ model_sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
 [training]
 kind = "adapter"
-parameterization = "core"   # 15,360 numbers for the embedded model; "ffa" (184,320) learns more, and needs more noise
+# "core" has 15,360 numbers for the embedded model; "ffa" has 184,320: it learns more, and takes more noise.
+parameterization = "core"
 parameters = 15360
 rank = 16
 scale = 1.0

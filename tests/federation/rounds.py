@@ -49,7 +49,8 @@ class Federation:
     Attributes:
         size: How many devices.
         plan: How their updates are made private and aggregated.
-        one_registrar: Whether all devices share one memory of the certificates that they have looked at.
+        one_registrar: Whether all devices share one memory of the certificates that they have looked at; else each
+            has its own, over all rounds.
     """
 
     size: int
@@ -63,7 +64,9 @@ class Federation:
     def __post_init__(self) -> None:
         authority = Ed25519PrivateKey.from_private_bytes(self.random(32))
         self.registrar_key = authority.public_key().public_bytes_raw()
-        self._known = Registrar(self.registrar_key, FEDERATION)
+        self._known = [Registrar(self.registrar_key, FEDERATION)]
+        if not self.one_registrar:
+            self._known += [Registrar(self.registrar_key, FEDERATION) for _ in range(self.size)]
         self.identities = [Ed25519PrivateKey.from_private_bytes(self.random(32)) for _ in range(self.size)]
         self.certificates = [
             certify(authority, FEDERATION, identity.public_key().public_bytes_raw()) for identity in self.identities
@@ -74,20 +77,22 @@ class Federation:
         """Begin the next round, of the same devices."""
         nonce, self.number = self.random(32), self.number + 1
         self.round = Round.begin(FEDERATION, "test", self.number, self.plan.digest, nonce)
-        self.server = Server(self.plan.secagg, self.round, nonce, self.registrar(), self.random)
+        self.server = Server(self.plan.secagg, self.round, nonce, self.registrar(-1), self.random)
         self.devices = [self.client(number) for number in range(self.size)]
 
     def number_of(self, device: bytes) -> int:
         return [client.device for client in self.devices].index(device)
 
-    def registrar(self) -> Registrar:
-        return self._known if self.one_registrar else Registrar(self.registrar_key, FEDERATION)
+    def registrar(self, number: int) -> Registrar:
+        """As a device knows it; the server is -1."""
+        return self._known[0 if self.one_registrar else number + 1]
 
-    def agreed(self, min_cohort: int = 3, corrupt: int = 0) -> Agreed:
-        return Agreed(self.plan, "test", self.plan.digest, self.registrar(), min_cohort, corrupt)
+    def agreed(self, min_cohort: int = 3, corrupt: int = 0, *, number: int = 0) -> Agreed:
+        return Agreed(self.plan, "test", self.plan.digest, self.registrar(number), min_cohort, corrupt)
 
     def client(self, number: int) -> Client:
-        return Client(self.identities[number], self.certificates[number], self.round, self.agreed(), self.random)
+        agreed = self.agreed(number=number)
+        return Client(self.identities[number], self.certificates[number], self.round, agreed, self.random)
 
     def update(self, seed: int) -> NoisedDelta:
         privacy = self.plan.privacy
