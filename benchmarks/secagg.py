@@ -88,13 +88,11 @@ def _ours(devices: int, parameters: int, drops: int) -> tuple[float, float, floa
     least = devices - drops - 1
     secagg = SecAggPlan(privacy.dimension, BITS, NEIGHBOURS, THRESHOLD, least, devices, least, 0, 1)
     federation = Federation(devices, plan_of(secagg, privacy))
-    clients = []
-    for _ in range(2):
-        seconds, uploads = _timed_round(federation, set(range(drops)))
-        server = seconds[-1]
-        clients.append(median([seconds[number] for number in range(drops, devices)]))
-        federation.begin()
-    return server, *clients, uploads
+    first, upload = _timed_round(federation, set(range(drops)))
+    federation.begin()
+    later, _ = _timed_round(federation, set(range(drops)))
+    client, met = (median([seconds[number] for number in range(drops, devices)]) for seconds in (first, later))
+    return first[-1], client, met, upload
 
 
 def _timed_round(federation: Federation, lost: set[int]) -> tuple[dict[int, float], int]:
