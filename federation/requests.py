@@ -156,7 +156,7 @@ def verify_request(method: str, target: str, headers: Mapping[str, str], body_sh
     _check_times(found.parameters, now)
     if not _NONCE.fullmatch(str(found.parameters.get("nonce", ""))):
         raise Refused("The request's signature has no nonce.")
-    return Signed(bytes.fromhex(found.parameters["keyid"]), int(given[COUNTER.lower()]))
+    return Signed(bytes.fromhex(str(found.parameters["keyid"])), int(given[COUNTER.lower()]))
 
 
 def _check_times(parameters: Mapping[str, Any], now: float) -> None:

@@ -36,7 +36,7 @@ from orchestrator.tables import tasks
 __all__ = ["application"]
 
 _SMALL = 4096
-_STATUS = {NotAllowed: 403, NotThere: 404, NotNow: 409, TooMuch: 429}
+_STATUS: dict[type[Exception], int] = {NotAllowed: 403, NotThere: 404, NotNow: 409, TooMuch: 429}
 _BINARY = "application/octet-stream"
 _RETRY_S = "2"
 
@@ -245,8 +245,10 @@ def _schema(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any of federation.api
 
 def _answers(kind: Any) -> dict[int | str, dict[str, Any]]:  # noqa: ANN401  any of federation.api
     failure = {"description": "Not done, and why", "content": _schema(Failure)}
-    done = {} if kind is None else {200: {"description": "Done", "content": _schema(kind)}}
-    return {**done, **dict.fromkeys((400, 403, 404, 409, 429, 503), failure)}
+    answers: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 403, 404, 409, 429, 503), failure)
+    if kind is not None:
+        answers[200] = {"description": "Done", "content": _schema(kind)}
+    return answers
 
 
 def _body(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any of federation.api

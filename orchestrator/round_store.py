@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from federation.enrolment import Registrar
@@ -195,7 +195,7 @@ _QUERY = select(
 ).join_from(rounds, tasks)
 
 
-def _round_of(row: Row[Any]) -> StoredRound:
+def _round_of(row: Any) -> StoredRound:  # noqa: ANN401  a row of `_QUERY`
     return StoredRound(
         row.id,
         row.number,

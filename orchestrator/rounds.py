@@ -35,7 +35,9 @@ _OVER_SELECTED = 1.3
 """Adverts by cohort at which no more are waited for: large deployments take 130 % (Bonawitz et al. 2019)."""
 _LANES = 4
 _RETRY_S = 5.0
-_SENT = {
+_LONGEST_WAIT_S = 60.0
+_Sent = Advertise | Reveal | Share | Masked | Consistency | Unmask
+_SENT: dict[str, type[_Sent]] = {
     "advertise": Advertise,
     "reveal": Reveal,
     "share": Share,
@@ -273,10 +275,10 @@ class Rounds:
             return int((await connection.execute(query)).scalar_one()) >= wanted
         # Who confirms and who unmasks is who uploaded; else who went on from the step before.
         before = STEPS[min(step_number(stored.step) - 1, STEPS.index("mask"))]
-        query = select(func.count(members.c[COLUMNS[before]]), func.count(column)).where(
+        both = select(func.count(members.c[COLUMNS[before]]), func.count(column)).where(
             members.c.round == stored.id, members.c.chosen
         )
-        can, did = (await connection.execute(query)).one()
+        can, did = (await connection.execute(both)).one()
         return bool(did >= can)
 
     async def _check(self, connection: AsyncConnection, stored: StoredRound, message: Message) -> None:
@@ -362,7 +364,8 @@ def _until_next(running: StoredRound, left: float) -> float:
     if running.step not in STEPS:
         return _RETRY_S
     later = STEPS[step_number(running.step) + 1 :]
-    return min(max(0.0, left) + sum(getattr(running.task.stages, step) for step in later), 60.0)
+    rest = float(sum(getattr(running.task.stages, step) for step in later))
+    return min(max(0.0, left) + rest, _LONGEST_WAIT_S)
 
 
 def _member(round_: int, device: bytes) -> "Select[Any]":

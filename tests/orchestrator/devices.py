@@ -17,7 +17,7 @@ from federation.errors import Refused
 from federation.invites import Invite, proof_of
 from federation.messages import Message, decode, encode
 from federation.privacy.clip import RawDelta, clip
-from federation.privacy.noise import add_noise
+from federation.privacy.noise import NoisedDelta, add_noise
 from federation.requests import sign_request
 from federation.secagg.client import Agreed, Client
 from federation.secagg.plan import Round
@@ -107,14 +107,7 @@ class Device:
                 raise Lost(step)
             told = await self._told(address, step) if step in _TOLD else None
             try:
-                message = {
-                    "advertise": lambda _: client.advertise(),
-                    "reveal": client.reveal,
-                    "share": client.share,
-                    "mask": lambda deliver: client.mask(deliver, noised).message,
-                    "confirm": client.confirm,
-                    "unmask": client.unmask,
-                }[step](told)
+                message = _said(client, told, noised)
             except Refused as error:
                 raise Lost(error.message) from None
             got = await self._persistent("PUT", f"{address}/{step}", encode(message))
@@ -161,3 +154,18 @@ class Device:
     @staticmethod
     def _is_over(state: State, step: str) -> bool:
         return state.step not in STEPS or STEPS.index(state.step) > STEPS.index(step)
+
+
+def _said(client: Client, told: Message | None, noised: NoisedDelta) -> Message:
+    """What a device says to what it is told."""
+    if isinstance(told, Roster):
+        return client.reveal(told)
+    if isinstance(told, Graph):
+        return client.share(told)
+    if isinstance(told, Deliver):
+        return client.mask(told, noised).message
+    if isinstance(told, Survivors):
+        return client.confirm(told)
+    if isinstance(told, Consistent):
+        return client.unmask(told)
+    return client.advertise()
