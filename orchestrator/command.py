@@ -81,6 +81,10 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--content", default="content", metavar="PLACE", help="a folder, or s3://BUCKET/PREFIX")
 
 
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", metavar="HOST:PORT", help="instead of what the configuration says")
+
+
 def _nothing(parser: argparse.ArgumentParser) -> None:
     del parser
 
@@ -151,7 +155,7 @@ def _device(parser: argparse.ArgumentParser) -> None:
 
 _CONFIGURE = {
     "init": _init,
-    "serve": _nothing,
+    "serve": _serve,
     "invite": _invite,
     "registrar": _nothing,
     "task": _task,

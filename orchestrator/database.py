@@ -72,7 +72,7 @@ class Database:
                 await connection.run_sync(_upgrade)
         except (DBAPIError, OSError) as error:
             raise OrchestratorError(
-                f"The database can't be used: {type(error.__cause__ or error).__name__}.",
+                f"The database can't be used: {str(getattr(error, 'orig', error)).splitlines()[0]:.200}",
                 hint="See that it runs, and that the address in the configuration is right.",
             ) from error
 

@@ -25,9 +25,9 @@ class ReleaseLog:
 
     async def begin(self, connection: AsyncConnection) -> None:
         """Sign the head of an empty log, where there is none."""
-        if (await connection.execute(select(log.c.only))).first() is None:
+        if (await connection.execute(select(log.c.id))).first() is None:
             note = self._signer.sign(str(Checkpoint(self._signer.verifier.name, Head(0, EMPTY_ROOT))))
-            await connection.execute(log.insert().values(only=1, size=0, frontier=b"", checkpoint=note))
+            await connection.execute(log.insert().values(id=1, size=0, frontier=b"", checkpoint=note))
 
     async def append(self, connection: AsyncConnection, message: Message) -> int:
         """Add a leaf; its place."""

@@ -30,6 +30,7 @@ from tlog.note import Signer, origin_of
 __all__ = ["Service"]
 
 _EVERY_S = 0.5
+_DATABASE_WITHIN_S = 120.0
 _log = logging.getLogger("orchestrator")
 
 
@@ -61,9 +62,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Close steps and open sums, until the end."""
-        await self.database.migrate()
-        async with self.database.transaction() as connection:
-            await self.releases.log.begin(connection)
+        await self._begin()
         work = [asyncio.create_task(self._close_complete()), asyncio.create_task(self._go_on())]
         try:
             yield
@@ -72,6 +71,22 @@ class Service:
                 one.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             await self.database.close()
+
+    async def _begin(self) -> None:
+        """Prepare the database; where it is away, as after a power cut, it is waited for."""
+        until = time.monotonic() + _DATABASE_WITHIN_S
+        while True:
+            try:
+                await self.database.migrate()
+                async with self.database.transaction() as connection:
+                    await self.releases.log.begin(connection)
+            except (SQLAlchemyError, OrchestratorError, OSError) as error:
+                if time.monotonic() > until:
+                    raise
+                _log.warning("the database is waited for", extra={"error": str(error)[:200]})
+                await asyncio.sleep(_EVERY_S)
+            else:
+                return
 
     def may_be_complete(self, round_: int) -> None:
         """A round's step may have all that can come: it is looked at soon."""

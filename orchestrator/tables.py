@@ -137,9 +137,9 @@ leaves = Table(
 log = Table(
     "log",
     metadata,
-    Column("only", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
     Column("checkpoint", String, nullable=False),
-    CheckConstraint("only = 1", name="only"),
+    CheckConstraint("id = 1", name="one"),
 )

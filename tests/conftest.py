@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fixtures.processes",
     "tests.fixtures.softhsm",
     "tests.fixtures.command",
+    "tests.fixtures.postgresql",
 ]
 
 

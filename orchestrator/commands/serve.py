@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve."""
     home = Home(arguments.folder)
     _log_as_json()
-    host, _, port = home.settings.listen.rpartition(":")
+    host, _, port = (arguments.listen or home.settings.listen).rpartition(":")
     context = server_context(home.certificate, home.certificate_key)
     service = Service(home.database(), home.content(), home.registrar(), home.log_key())
     config = uvicorn.Config(

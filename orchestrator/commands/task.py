@@ -32,7 +32,7 @@ parameterization = "core"
 parameters = 15360
 rank = 16
 scale = 1.0
-learning_rate = 0.03
+learning_rate = 0.01
 
 [privacy]
 epsilon = 8.0               # over all participations of a device; smaller is more private

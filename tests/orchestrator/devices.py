@@ -57,7 +57,7 @@ class Device:
         self._certificate = b""
         self._registrar: Registrar
         self.task: Task
-        self.took_part: list[int] = []
+        self.sent: set[int] = set()
 
     async def join(self, invite: Invite, task: str) -> None:
         proof = proof_of(invite.secret, invite.federation, self.device)
@@ -113,8 +113,9 @@ class Device:
             got = await self._persistent("PUT", f"{address}/{step}", encode(message))
             if got.status_code != 204:
                 raise Lost(got.text)
+            if step == "mask":
+                self.sent.add(joined.number)
         await self._ended(address)
-        self.took_part.append(joined.number)
         return joined.number
 
     async def _told(self, address: str, step: str) -> Message:

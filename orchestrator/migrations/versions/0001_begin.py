@@ -30,12 +30,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "log",
-        sa.Column("only", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
         sa.Column("checkpoint", sa.String(), nullable=False),
-        sa.CheckConstraint("only = 1", name=op.f("ck_log_only")),
-        sa.PrimaryKeyConstraint("only", name=op.f("pk_log")),
+        sa.CheckConstraint("id = 1", name=op.f("ck_log_one")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log")),
     )
     op.create_table(
         "tasks",

@@ -1,0 +1,166 @@
+"""A federation as an operator runs it: the command's own processes, over TLS, any number of replicas."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import unittest.mock
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from federation.invites import Invite
+from federation.task import Task
+from orchestrator.commands.parts import opened
+from orchestrator.settings import Home
+
+__all__ = ["Operator"]
+
+
+class Operator:
+    """Runs the `claw-orchestrator` command.
+
+    Args:
+        folder: For everything.
+        replicas: How many.
+        database: Its URL; SQLite if not given.
+
+    Attributes:
+        addresses: Of the replicas.
+    """
+
+    def __init__(self, folder: Path, replicas: int = 1, database: str = "") -> None:
+        self._folder = folder / "federation"
+        self._environment = dict(os.environ)
+        if database:
+            self._environment["CLAW_ORCHESTRATOR_DATABASE"] = database
+        ports = [_free_port() for _ in range(replicas)]
+        self.addresses = [f"https://127.0.0.1:{port}" for port in ports]
+        self._listen = [f"127.0.0.1:{port}" for port in ports]
+        self._replicas: dict[int, subprocess.Popen[bytes]] = {}
+        self._registrar: subprocess.Popen[bytes] | None = None
+        self._log = open(folder / "log", "ab")  # noqa: SIM115  closed with the rest
+        self.run("init", "--name", "test", "--address", self.addresses[0], "--listen", self._listen[0])
+
+    def run(self, *arguments: str) -> str:
+        """A verb to its end; what it printed."""
+        done = subprocess.run(
+            self._command(*arguments),
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """All replicas and the registrar, until the end."""
+        for number in range(len(self.addresses)):
+            self.start(number)
+        self._registrar = self._start("registrar")
+        try:
+            for address in self.addresses:
+                self.wait_for(address)
+            yield
+        finally:
+            for process in (*self._replicas.values(), self._registrar):
+                process.kill()
+                process.wait()
+            self._log.close()
+
+    def start(self, number: int) -> None:
+        """Start a replica."""
+        self._replicas[number] = self._start("serve", "--listen", self._listen[number])
+
+    def kill(self, number: int, how: signal.Signals = signal.SIGKILL) -> None:
+        """End a replica."""
+        self._replicas[number].send_signal(how)
+        self._replicas[number].wait()
+
+    def invite(self, uses: int) -> Invite:
+        """An invite."""
+        return Invite.parse(self.run("invite", "--uses", str(uses), "--requests", "100000"))
+
+    def open(self, task: Task) -> None:
+        """Open a task whose releases are used at once."""
+        with unittest.mock.patch.dict(os.environ, self._environment):
+            asyncio.run(self._open(task))
+
+    async def _open(self, task: Task) -> None:
+        async with opened(Home(self._folder)) as service, service.database.transaction() as connection:
+            await service.releases.create(connection, task, promotes=True)
+
+    def client(self) -> httpx.AsyncClient:
+        """Reaches any replica, another one each time."""
+        context = ssl.create_default_context(cafile=str(self._folder / "keys" / "tls.crt"))
+        transport = _AnyOf(
+            self.addresses, httpx.AsyncHTTPTransport(verify=context, limits=httpx.Limits(max_connections=None))
+        )
+        return httpx.AsyncClient(transport=transport, base_url=self.addresses[0], timeout=20)
+
+    def wait_for(self, address: str, within_s: float = 60) -> None:
+        """Until a replica answers."""
+        context = ssl.create_default_context(cafile=str(self._folder / "keys" / "tls.crt"))
+        until = time.monotonic() + within_s
+        while True:
+            try:
+                assert httpx.get(f"{address}/v1/health", verify=context).status_code == 204
+            except httpx.TransportError:
+                assert time.monotonic() < until, "the orchestrator doesn't answer"
+                time.sleep(0.1)
+            else:
+                return
+
+    def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            self._command(*arguments),
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "orchestrator.command",
+            "--folder",
+            str(self._folder),
+            *arguments,
+        ]
+
+
+class _AnyOf(httpx.AsyncBaseTransport):
+    """Sends each request to one of some addresses."""
+
+    def __init__(self, addresses: list[str], transport: httpx.AsyncBaseTransport) -> None:
+        self._urls = [httpx.URL(address) for address in addresses]
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it."""
+        url = random.choice(self._urls)
+        request.url = request.url.copy_with(host=url.host, port=url.port)
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
