@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -39,6 +40,8 @@ _SMALL = 4096
 _STATUS: dict[type[Exception], int] = {NotAllowed: 403, NotThere: 404, NotNow: 409, TooMuch: 429}
 _BINARY = "application/octet-stream"
 _RETRY_S = "2"
+_REFERENCE = "#/components/schemas/{name}"
+_MESSAGES = (Admitted, AskToJoin, Consistency, Failure, Joined, Leaf, ReleaseInfo, State, TaskInfo, Wait)
 
 TaskName = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9-]+$")]
 Number = Annotated[int, Path(ge=0, lt=1 << 53)]
@@ -55,7 +58,9 @@ def application(service: Service) -> FastAPI:
         async with service.running():
             yield
 
-    app = FastAPI(title="OpenClaw Core orchestrator", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = _Interface(
+        title="OpenClaw Core orchestrator", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     metrics = Metrics()
     limits = _Limits(service)
 
@@ -73,6 +78,10 @@ def application(service: Service) -> FastAPI:
             response.headers["Retry-After"] = _RETRY_S
         metrics.request(request, response.status_code, time.perf_counter() - begun)
         return response
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, _error: Exception) -> Response:
+        return _json(Failure("There is no such address: a part of it is out of its bounds."), 400)
 
     @app.get("/v1/health", responses=_answers(None))
     async def health() -> Response:
@@ -180,6 +189,20 @@ def application(service: Service) -> FastAPI:
     return app
 
 
+class _Interface(FastAPI):
+    """Describes itself with the messages of `federation.api`, of which FastAPI knows nothing."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        _, parts = msgspec.json.schema_components(_MESSAGES, ref_template=_REFERENCE)
+        document["components"] = {"schemas": parts}
+        for address in document["paths"].values():
+            for operation in address.values():
+                operation["responses"].pop("422", None)  # it is answered with 400, as all that is malformed
+        return document
+
+
 class _Limits:
     """How long a message of a task's rounds can be. Tasks never change, so that they are looked up once."""
 
@@ -239,8 +262,8 @@ def _schema(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any of federation.api
         return {_BINARY: {"schema": {"type": "string", "format": "binary"}}}
     if kind is str:
         return {"text/plain": {"schema": {"type": "string"}}}
-    (schema,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    return {"application/json": {"schema": {**schema, "$defs": parts}}}
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    return {"application/json": {"schema": schema}}
 
 
 def _answers(kind: Any) -> dict[int | str, dict[str, Any]]:  # noqa: ANN401  any of federation.api

@@ -107,13 +107,17 @@ class Home:
         """The registrar's public key, 32 bytes."""
         return _public(self.folder / "keys" / "registrar.pub")
 
+    def log(self) -> bytes:
+        """The public key of the log of releases, 32 bytes."""
+        return _public(self.folder / "keys" / "log.pub")
+
     def pins(self) -> tuple[bytes, bytes]:
         """SHA-256 of the public keys that devices take: the certificate's, and a spare one's."""
         return pin_of(self.certificate_key), pin_of(self.folder / "keys" / "spare.key")
 
     def federation(self) -> bytes:
         """What stands for the federation in everything that is signed; 32 bytes."""
-        return federation_digest(self.registrar(), self.log_key().public_key().public_bytes_raw())
+        return federation_digest(self.registrar(), self.log())
 
 
 def _key(path: Path) -> Ed25519PrivateKey:

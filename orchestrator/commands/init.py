@@ -46,8 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
         log, registrar = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         write_whole(beside / "keys" / "log.key", log.private_bytes_raw().hex().encode())
         write_whole(beside / "registrar" / "registrar.key", registrar.private_bytes_raw().hex().encode())
-        public = registrar.public_key().public_bytes_raw().hex()
-        write_whole(beside / "keys" / "registrar.pub", public.encode())
+        for name, key in (("log", log), ("registrar", registrar)):
+            public = key.public_key().public_bytes_raw().hex()
+            write_whole(beside / "keys" / f"{name}.pub", public.encode())
         make_key(beside / "keys" / "tls.key")
         make_key(beside / "keys" / "spare.key")
         make_certificate(beside / "keys" / "tls.crt", beside / "keys" / "tls.key", host)

@@ -21,14 +21,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise OrchestratorError("An invite is for 1 to 1,000,000 devices, and for 3,650 days at most.")
     home = Home(arguments.folder)
     secret = asyncio.run(_make(home, arguments))
-    log = home.log_key().public_key().public_bytes_raw()
     text = str(
         Invite(
             home.settings.name,
             home.settings.address,
             home.pins(),
             home.registrar(),
-            log,
+            home.log(),
             secret,
             tuple(arguments.task),
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ DEVICES, ROUNDS = 20, 3
 
 
 async def learn_together(
-    operator: Operator, task: Task, disturb: Callable[[], Awaitable[None]], seed: int
+    operator: Operator, task: Task, disturb: Callable[[], Coroutine[None, None, None]], seed: int
 ) -> list[Release]:
     """As many rounds as the task has, whatever happens meanwhile; what was released."""
     dice = np.random.default_rng(seed)

@@ -1,60 +1,20 @@
 """Whole rounds over HTTP: whoever is lost, the release is the mean of who is left, or the round begins anew."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import httpx
 import msgspec
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from federation.api import ReleaseInfo
-from federation.invites import Invite, federation_digest
 from federation.messages import decode
 from federation.releases import Release
-from orchestrator.app import application
-from orchestrator.content import Content
-from orchestrator.database import Database
-from orchestrator.registrar import RegistrarDesk
-from orchestrator.service import Service
 from tests.orchestrator.devices import Device, Lost
 from tests.orchestrator.federations import NOISE, task_of
-
-
-class Here:
-    """A federation whose orchestrator is in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        registrar, self._log = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-        self._registrar_key = registrar.public_key().public_bytes_raw()
-        self._log_key = self._log.public_key().public_bytes_raw()
-        self.database = Database(f"sqlite:///{folder}/orchestrator.db")
-        self.service = Service(self.database, Content(str(folder / "content")), self._registrar_key, self._log)
-        federation = federation_digest(self._registrar_key, self._log_key)
-        self.desk = RegistrarDesk(folder, registrar, federation, self.database)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[httpx.AsyncClient]:
-        app = application(self.service)
-        async with self.service.running():
-            registrar = asyncio.create_task(self._admit())
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="https://here") as http:
-                yield http
-            registrar.cancel()
-
-    async def _admit(self) -> None:
-        while True:
-            await self.desk.admit()
-            await asyncio.sleep(0.05)
-
-    async def invite(self, uses: int) -> Invite:
-        secret = await self.desk.invite(uses=uses, days=1, requests_a_minute=100_000)
-        return Invite("test", "https://here", (bytes(32),), self._registrar_key, self._log_key, secret)
+from tests.orchestrator.here import Here
 
 
 def test_a_release_is_the_mean_of_the_survivors(tmp_path: Path) -> None:
@@ -65,8 +25,7 @@ async def _rounds(folder: Path) -> None:
     here = Here(folder)
     async with here.running() as http:
         task = task_of(10, least=9, seconds=5)
-        async with here.database.transaction() as connection:
-            await here.service.releases.create(connection, task, promotes=True)
+        await here.open(task)
         invite = await here.invite(10)
         updates = np.random.default_rng(1).normal(size=(10, 40)) * 0.1
         devices = [Device(http, partial(_same, update)) for update in updates]
