@@ -57,7 +57,7 @@ class TrainingPlan(msgspec.Struct, frozen=True):
 
 PERSONAL = TrainingPlan()
 """For an adapter of one's own, which is never sent."""
-PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=3e-2, scale=1.0)
+PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=1e-2, scale=1.0)
 """The same, of the numbers that a federation would be sent: fewer, of which less is learned."""
 
 
