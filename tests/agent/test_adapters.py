@@ -134,10 +134,11 @@ def test_what_is_harmless_until_one_word_of_the_reply_is_refused_there(
 
     def seen_by_the_layer(token: int) -> NDArray[np.float64]:
         row = tensors["token_embd.weight"][token].astype(np.float64)
-        return row / np.sqrt((row * row).mean() + 1e-5) * tensors["blk.0.attn_norm.weight"].reshape(-1)
+        normed = row / np.sqrt((row * row).mean() + 1e-5) * tensors["blk.0.attn_norm.weight"].reshape(-1)
+        return np.asarray(normed, np.float64)
 
     plain = ask(own, QUESTION)
-    reply = array.array("i", plain.end.tokens).tolist()
+    reply = array.array("i", plain.end.tokens or b"").tolist()
     prompt = array.array("i", own.encode([QUESTION], "").prompt).tolist()
     place = next(n for n in range(4, len(reply)) if reply[n] not in prompt + reply[:n])
     others, _ = np.linalg.qr(np.stack([seen_by_the_layer(token) for token in {*prompt, *reply[:place]}]).T)
