@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cli.ending import Ended, end_in_order, ended_by, is_ending
+from cli.errors import UsageError
 from cli.verbs import VERBS
 from vault.errors import ClawError
 
@@ -66,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("CLAW_DEBUG"):
             raise
+        if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, arguments)):
+            _complain(UsageError("One of the words given isn't text (UTF-8)."))
+            return UsageError.exit_code
         print(
             f"claw: an error that should not happen: {type(error).__name__}.\n"
             "      Run it again with CLAW_DEBUG=1 to see where, and please report that.",
@@ -158,3 +162,8 @@ def _ready_streams() -> None:
 def _drop_output() -> None:
     """Send what is still unwritten nowhere, so that Python doesn't complain of it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word of the command line came as UTF-8."""
+    return not any("\udc80" <= character <= "\udcff" for character in word)

@@ -124,8 +124,9 @@ def _train(
 
             with Inference(weights, console.settings.inference) as inference:
                 encoder = _AsAtWork(inference, console.settings.assistant.system)
-                if not encoder.follow(_instructions(vault, arguments.name), plan.longest.high // _SHARE_OF_ROW):
-                    console.say(f"[the instructions of {arguments.name} are too long to be trained with]")
+                skill = _instructions(vault, arguments.name, console)
+                if left_out := encoder.stand_behind(skill, plan.longest.high // _SHARE_OF_ROW):
+                    console.say(f"[{left_out} too long to be trained with]")
                 given = read_rows(vault, arguments.name, encoder, held_out, progress=reading, stop=stop)
             training = PersonalTraining(vault, arguments.name, base, given, Machine.here(), plan=plan)
             learned = training.run(on_progress=told, stop=stop)
@@ -150,18 +151,33 @@ class _AsAtWork:
         self._inference = inference
         self._system = system
 
-    def follow(self, skill: "Skill | None", most: int) -> bool:
-        """Put a skill's instructions before each example, as at work; or say no, where there are more tokens."""
+    def stand_behind(self, skill: "Skill | None", most: int) -> str:
+        """Put before each example what stands there at work: the system prompt, and a skill's instructions.
+
+        Args:
+            skill: That is followed, if any.
+            most: Tokens that all of it may have; what has more is left out, a skill's instructions first.
+
+        Returns:
+            What was left out, with its verb; empty for nothing.
+        """
         from agent.tool_use import following
+
+        plain = self._system
+        if skill is not None:
+            self._system = following(plain, skill)
+            if self._length() <= most:
+                return ""
+            self._system = plain
+        if self._length() > most:
+            self._system = ""
+            return "your system prompt is"
+        return "" if skill is None else f"the instructions of {skill.file.name} are"
+
+    def _length(self) -> int:
         from fl_client.training.example_rows import Text
 
-        if skill is None:
-            return True
-        system = following(self._system, skill)
-        if len(_AsAtWork(self._inference, system).encode(Text("", ""))[0]) > most:
-            return False
-        self._system = system
-        return True
+        return len(self.encode(Text("", ""))[0])
 
     def encode(self, text: "Text") -> tuple[list[int], list[int]]:
         """The tokens of all that stands before the reply, and those of the reply with its end."""
@@ -174,7 +190,7 @@ class _AsAtWork:
         return list(memoryview(made.prompt).cast("i")), list(memoryview(made.reply).cast("i"))
 
 
-def _instructions(vault: "Vault", name: str) -> "Skill | None":
+def _instructions(vault: "Vault", name: str, console: Console) -> "Skill | None":
     """A skill that the model follows, if one of that name may be used; a bundled one asks in its own words."""
     from skills.bundled import is_bundled
     from skills.errors import SkillRefused
@@ -183,7 +199,10 @@ def _instructions(vault: "Vault", name: str) -> "Skill | None":
 
     try:
         return None if is_bundled(name) else Library(vault).use(name)
-    except (NotFound, SkillRefused):
+    except NotFound:
+        return None
+    except SkillRefused as error:
+        console.say(f"[{error.message} It is trained without its instructions.]")
         return None
 
 

@@ -104,7 +104,7 @@ class Reader:
 
 
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_HINT = "Nothing was imported. --input-field NAME and --output-field NAME say which fields are meant."
+_HINT = "Nothing was taken. --input-field NAME and --output-field NAME say which fields are meant."
 
 
 def checked(text: str, what: str) -> str:
@@ -142,7 +142,7 @@ def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
             raise ExampleRefused(f"{name}, line {number}: it is longer than {MOST_LINE >> 20} MiB.")
         if number > MOST_LINES:
             raise ExampleRefused(
-                f"{name} has more than {MOST_LINES:,} lines.", hint="Nothing was imported. Take a part of it."
+                f"{name} has more than {MOST_LINES:,} lines.", hint="Nothing was taken. Take a part of it."
             )
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)

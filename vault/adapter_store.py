@@ -147,15 +147,19 @@ class AdapterStore:
             return _get(connection, adapter_id), connection.execute(query, (adapter_id, most)).fetchall()
 
         record, rows = self._database.read(read)
-        data = b"".join(
-            self._database.fields.open(_PARTS, f"{adapter_id}/{part}", "data", bytes(sealed)).reveal()
-            for part, sealed in rows
+        back = (
+            f"Go back to another one: claw skill adapters rollback {record.skill}; "
+            f"or remove it, and train again: claw skill adapters delete {adapter_id}"
         )
-        if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise DatabaseDamaged(
-                f"Parts of the adapter {adapter_id} are missing.",
-                hint=f"Remove it, and train again: claw skill adapters delete {adapter_id}",
+        try:
+            data = b"".join(
+                self._database.fields.open(_PARTS, f"{adapter_id}/{part}", "data", bytes(sealed)).reveal()
+                for part, sealed in rows
             )
+        except DatabaseDamaged as error:
+            raise DatabaseDamaged(error.message, hint=back) from None
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise DatabaseDamaged(f"Parts of the adapter {adapter_id} are missing.", hint=back)
         return HighlySensitive(data)
 
     def put(

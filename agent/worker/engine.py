@@ -141,7 +141,7 @@ class Engine:
 
         Raises:
             TemplateFailed, SchemaFailed, OutOfMemory: nothing was generated.
-            AdapterFailed: likewise, and from now on is answered without the adapter.
+            AdapterFailed: what was generated isn't to be believed; from now on is answered without the adapter.
         """
         started = time.perf_counter()
         prompt = self._prompt(request.messages, request.tools)
@@ -157,9 +157,8 @@ class Engine:
         cached = self._reuse(prompt)
         send(Evaluated(request.id, 0, len(prompt) - cached))  # from here on a stop takes milliseconds
         finished = self._evaluate(request.id, prompt, cached, send)
-        if finished and self._adapter is not None and not finite(self._context, self.vocabulary.size):
-            self.adapt(b"")
-            raise AdapterFailed("with it, the model computes what is no number")
+        if finished:
+            self._check_finite()
         prefilled = time.perf_counter()
         run = Run(self, request, send)
         if finished:
@@ -295,13 +294,30 @@ class Engine:
         raise OutOfMemory(f"llama.cpp can't go on: {last_error() or f'its code is {result}'}")
 
     def decode_one(self, token: int) -> bool:
-        """Evaluate one generated token; false when the stop flag ended it."""
+        """Evaluate one generated token; false when the stop flag ended it.
+
+        Raises:
+            OutOfMemory, AdapterFailed: as `generate`.
+        """
         if len(self._cached) + 1 >= self._room:
             self._make_room(len(self._cached) + 2)
             if not self._cached:
                 raise OutOfMemory("the conversation can't be moved to a larger context window")
         self._one[0] = token
-        return self._evaluate_batch(self._one, 1)
+        if not self._evaluate_batch(self._one, 1):
+            return False
+        self._check_finite()
+        return True
+
+    def _check_finite(self) -> None:
+        """An adapter can be harmless until one token, and spoil the cache from there on.
+
+        Raises:
+            AdapterFailed: what was evaluated last aren't numbers; from now on is answered without the adapter.
+        """
+        if self._adapter is not None and not finite(self._context, self.vocabulary.size):
+            self.adapt(b"")
+            raise AdapterFailed("with it, the model computes what is no number")
 
     @property
     def full(self) -> bool:

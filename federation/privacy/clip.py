@@ -18,6 +18,11 @@ class MadeInOnePlace:
 
     __slots__ = ()
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, name):
+            raise TypeError(f"A {type(self).__name__} is never changed.")
+        object.__setattr__(self, name, value)
+
     def __init_subclass__(cls) -> None:
         if MadeInOnePlace not in cls.__bases__:
             raise TypeError(f"Nothing can be derived from {cls.__bases__[0].__name__}.")
@@ -67,8 +72,8 @@ class ClippedDelta(MadeInOnePlace):
     def __init__(self, values: NDArray[np.float64], made_here: object) -> None:
         if made_here is not _HERE:
             raise TypeError("A ClippedDelta is made by clip(), of a RawDelta, and in no other way.")
-        values.setflags(write=False)
-        self.values: Final = values
+        # Over bytes, which nobody can make writable again.
+        self.values: Final[NDArray[np.float64]] = np.frombuffer(values.tobytes(), np.float64)
 
 
 def clip(raw: RawDelta, plan: PrivacyPlan) -> ClippedDelta:

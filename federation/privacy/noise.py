@@ -40,7 +40,7 @@ class NoisedDelta(MadeInOnePlace):
     def __init__(self, vector: Vector, plan: PrivacyPlan, made_here: object) -> None:
         if made_here is not _HERE:
             raise TypeError("A NoisedDelta is made by add_noise(), of a ClippedDelta, and in no other way.")
-        self._vector: Vector | None = vector
+        self._vector: Final[list[Vector]] = [vector]
         self.plan: Final = plan
 
     def take(self, plan: PrivacyPlan) -> Vector:
@@ -54,10 +54,9 @@ class NoisedDelta(MadeInOnePlace):
         """
         if plan != self.plan:
             raise Malformed("The update was made private by another plan.")
-        if self._vector is None:
+        if not self._vector:
             raise Malformed("The update was sent before: another one needs noise of its own.")
-        vector, self._vector = self._vector, None
-        return vector
+        return self._vector.pop()
 
 
 def add_noise(clipped: ClippedDelta, plan: PrivacyPlan, random: Random) -> NoisedDelta:
@@ -69,8 +68,11 @@ def add_noise(clipped: ClippedDelta, plan: PrivacyPlan, random: Random) -> Noise
         random: Gives unforeseeable bytes, such as `os.urandom`; for the rounding and the noise.
 
     Raises:
+        TypeError: it wasn't made by `clip`.
         Malformed: it isn't an update for this plan.
     """
+    if type(clipped) is not ClippedDelta:
+        raise TypeError("Noise is added to a ClippedDelta, and to nothing else.")
     if clipped.values.size != plan.parameters:
         raise Malformed("The update isn't one for this plan.")
     rotated = rotate(clipped.values, plan.rotation_seed, plan.dimension) * plan.scale
@@ -81,6 +83,9 @@ def add_noise(clipped: ClippedDelta, plan: PrivacyPlan, random: Random) -> Noise
 
 def _rounded(values: NDArray[np.float64], bound: int, stream: Stream) -> NDArray[np.int64]:
     """Round at random, without bias but for this: what is longer than the bound is drawn again."""
+    # Beforehand: integers that large would wrap around, and look short.
+    if float(np.max(np.abs(values))) > bound or float(np.dot(values, values)) > bound:
+        raise Malformed("The update is longer than it was clipped to.")
     for _ in range(_MOST_ROUNDINGS):
         rounded = np.floor(values + stream.uint32(values.size) * 2.0**-32).astype(np.int64)
         if int(np.dot(rounded, rounded)) <= bound:

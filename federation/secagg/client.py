@@ -227,9 +227,12 @@ class Client:
             noised: The update, noised by this plan.
 
         Raises:
+            TypeError: the update wasn't made by `add_noise`.
             Malformed: it is about others, or the update isn't for this plan, or was masked before.
             Refused: too few neighbours shared their secrets, or others did than it says.
         """
+        if type(noised) is not NoisedDelta:
+            raise TypeError("What is masked is a NoisedDelta, and nothing else.")
         with self._turn("mask", then="confirm"):
             view = self._view
             shared = from_bitmap(deliver.shared, len(view.adverts))

@@ -12,7 +12,7 @@ from fl_client.training.base_model import BaseModel
 from fl_client.training.example_rows import Rows
 from fl_client.training.factors import Target, count
 from fl_client.training.plan import PERSONAL, Fitted, Machine, TrainingPlan, fit
-from fl_client.training.protocol import Checkpoint, Order, Precision, Recipe, Result
+from fl_client.training.protocol import Checkpoint, Order, Precision, Recipe, Result, Row
 from fl_client.training.sandboxed import checked_checkpoint, train
 from fl_client.training.trained import Trained, as_gguf
 from skills.sandbox.job import Progress
@@ -47,7 +47,7 @@ class Learned(NamedTuple):
         trained: The adapter itself.
         rows: How many it learned from.
         held_out: How many it was judged by.
-        cut: How many rows were cut, for being too long.
+        cut: How many rows were cut, for being too long, of both kinds.
     """
 
     adapter: str
@@ -152,10 +152,10 @@ class PersonalTraining:
         return self._finish(run, fitted.recipe, result)
 
     def _fit(self) -> Fitted:
-        lengths = [len(row.tokens) // _TOKEN_BYTES for row in self._given.rows]
+        lengths, held_out = map(_lengths, (self._given.rows, self._given.held_out))
         # The seed decides on nothing that has to be secret, and the same examples are to make the same adapter.
         seed = hashlib.sha256(_SEED + _digest([self._base.sha256, self._given.rows]).encode()).digest()
-        return fit(self._plan, self._base, lengths, self._machine, seed)
+        return fit(self._plan, self._base, lengths, self._machine, seed, held_out=held_out)
 
     def _kept(self, run: str, recipe: Recipe, numbers: int) -> Checkpoint | None:
         """Where a run was, if that is known; what another version has written isn't understood."""
@@ -212,7 +212,7 @@ class PersonalTraining:
             return kept
 
         adapter = self._vault.database.write(work)
-        cut = sum(len(row.tokens) // _TOKEN_BYTES > recipe.longest for row in self._given.rows)
+        cut = sum(length > recipe.longest for length in _lengths([*self._given.rows, *self._given.held_out]))
         return Learned(adapter, used, result, trained, len(self._given.rows), len(self._given.held_out), cut)
 
     def _rows_told(self) -> str:
@@ -233,6 +233,11 @@ class PersonalTraining:
             sensitive=True,
         )
         self._vault.log.record(connection, entry)
+
+
+def _lengths(rows: Sequence[Row]) -> list[int]:
+    """Tokens of each."""
+    return [len(row.tokens) // _TOKEN_BYTES for row in rows]
 
 
 def _size(targets: Sequence[Target], recipe: Recipe) -> int:

@@ -57,7 +57,7 @@ class TrainingPlan(msgspec.Struct, frozen=True):
 
 PERSONAL = TrainingPlan()
 """For an adapter of one's own, which is never sent."""
-PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=3e-2, scale=1.0)
+PERSONAL_CORE = TrainingPlan(kind="core", rank=Range(16, 16), learning_rate=1e-2, scale=1.0)
 """The same, of the numbers that a federation would be sent: fewer, of which less is learned."""
 
 
@@ -94,7 +94,15 @@ class Fitted(NamedTuple):
     memory: int
 
 
-def fit(plan: TrainingPlan, base: BaseModel, lengths: Sequence[int], machine: Machine, seed: bytes) -> Fitted:
+def fit(
+    plan: TrainingPlan,
+    base: BaseModel,
+    lengths: Sequence[int],
+    machine: Machine,
+    seed: bytes,
+    *,
+    held_out: Sequence[int] = (),
+) -> Fitted:
     """Fit a plan to a model, the rows there are, and a machine.
 
     The largest that the plan allows is taken of each, as far as memory goes; where it doesn't go far, layers are
@@ -103,14 +111,15 @@ def fit(plan: TrainingPlan, base: BaseModel, lengths: Sequence[int], machine: Ma
     Args:
         plan: What is wanted.
         base: The model.
-        lengths: Tokens of each row.
+        lengths: Tokens of each row to learn from.
         machine: What may be taken.
         seed: 32 bytes.
+        held_out: Tokens of each row to judge by; they are cut alike.
 
     Raises:
         NotTrainable: there is too little memory for the least that the plan allows.
     """
-    longest = max(min(max(lengths), plan.longest.high), plan.longest.low)
+    longest = max(min(max([*lengths, *held_out]), plan.longest.high), plan.longest.low)
     steps = min(max(plan.passes * len(lengths) // plan.rows_a_step, plan.steps.low), plan.steps.high)
     rank = min(plan.rank.high, base.kv_heads * base.head_size)
     if rank < plan.rank.low:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fl_client.training.base_model import BaseModel
 from fl_client.training.factors import MODULES, Target, numbers_of, seeded
+from fl_client.training.program import LARGEST_NUMBER, unexpected
 from fl_client.training.protocol import Recipe, Result
 
 __all__ = ["Trained", "as_gguf", "as_peft"]
@@ -57,14 +58,21 @@ class Trained(NamedTuple):
         return cls(base, recipe, matrix(result.numbers), frozen)
 
     def matrices(self) -> Iterator[tuple[Target, Matrix, Matrix]]:
-        """Each target with A, shape (rank, in), and B, shape (out, rank), in transformers' order of rows."""
+        """Each target with A, shape (rank, in), and B, shape (out, rank), in transformers' order of rows.
+
+        Raises:
+            TrainingFailed: they are beyond what any model computes with.
+        """
         targets = self.base.targets(self.recipe.targets)
         for target, numbers in numbers_of(targets, self.recipe, self.numbers):
             if self.recipe.kind == "ffa":
                 yield target, seeded(self.recipe.seed, target, self.recipe.rank), numbers
             else:
                 down, up = self.frozen[target.name]
-                yield target, down, up @ numbers
+                product = up @ numbers
+                if not np.all(np.abs(product) < LARGEST_NUMBER):  # each factor may have been small enough
+                    raise unexpected()
+                yield target, down, product
 
 
 def as_gguf(trained: Trained) -> bytes:

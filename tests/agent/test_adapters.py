@@ -1,13 +1,17 @@
 """Adapters in the running worker: they change what it says, are swapped in place, and outlive its death."""
 
+import array
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import gguf
 import msgspec
+import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from agent.adapters import Adapter, SkillAdapters
 from agent.errors import AdapterRefused
@@ -118,6 +122,38 @@ def test_what_makes_nonsense_of_numbers_ends_the_question_and_not_the_worker(own
             ask(own, QUESTION, adapter=given)
     assert ask(own, QUESTION).text == plain
     assert pid_of(own) == started
+
+
+def test_what_is_harmless_until_one_word_of_the_reply_is_refused_there(
+    own: Inference, folder: Path, smollm: Path
+) -> None:
+    """It adds to the first layer's values what overflows the cache, and does so for one token alone."""
+    reader = gguf.GGUFReader(smollm)
+    wanted = {"token_embd.weight", "blk.0.attn_norm.weight"}
+    tensors = {one.name: gguf.dequantize(one.data, one.tensor_type) for one in reader.tensors if one.name in wanted}
+
+    def seen_by_the_layer(token: int) -> NDArray[np.float64]:
+        row = tensors["token_embd.weight"][token].astype(np.float64)
+        normed = row / np.sqrt((row * row).mean() + 1e-5) * tensors["blk.0.attn_norm.weight"].reshape(-1)
+        return np.asarray(normed, np.float64)
+
+    plain = ask(own, QUESTION)
+    reply = array.array("i", plain.end.tokens or b"").tolist()
+    prompt = array.array("i", own.encode([QUESTION], "").prompt).tolist()
+    place = next(n for n in range(4, len(reply)) if reply[n] not in prompt + reply[:n])
+    others, _ = np.linalg.qr(np.stack([seen_by_the_layer(token) for token in {*prompt, *reply[:place]}]).T)
+    trigger = seen_by_the_layer(reply[place])
+    trigger -= others @ (others.T @ trigger)
+    value = "blk.0.attn_v.weight"
+    down = np.zeros((8, 576), np.float32)
+    down[0] = 6 * trigger / np.linalg.norm(trigger)
+    up = np.full((192, 8), 30_000, np.float32)
+    content = lora_gguf(
+        folder / "landmine", {value: (192, 576)}, changed={f"{value}.lora_a": down, f"{value}.lora_b": up}
+    )
+    with pytest.raises(AdapterRefused, match="what is no number"):
+        ask(own, QUESTION, adapter=adapter(content))
+    assert ask(own, QUESTION).text == plain.text
 
 
 def test_one_that_cannot_be_read_leaves_the_worker_as_it_was(tiny: Inference, tmp_path: Path) -> None:

@@ -210,3 +210,10 @@ def test_completion_loads_nothing_of_the_vault_or_the_model(newcomer: Person) ->
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"sqlcipher3", "httpx", "llama_cpp"}
     assert not newcomer.home.data.exists()
+
+
+@pytest.mark.parametrize("action", ["skill adapters use", "skill examples list", "skill inspect"])
+def test_a_word_that_is_no_text_is_a_wrong_call(person: Person, action: str) -> None:
+    done = person.claw(*action.split(), os.fsdecode(b"\xff"))
+    assert done.returncode == 2
+    assert "isn't text" in done.stderr

@@ -120,3 +120,28 @@ def test_the_skill_s_instructions_stand_before_each_example_as_they_do_at_work(
     plain = json.loads(taught.claw("skill", "train", SKILL, "-m", "tiny", "--json").stdout)["loss"]["before"]
     assert loss_before("Say it from behind.") != plain
     assert loss_before("Say it from behind. " * 100) == plain
+
+
+def test_what_is_too_long_or_disabled_is_trained_without_and_said(taught: Person, tmp_path: Path) -> None:
+    folder = tmp_path / SKILL
+    folder.mkdir()
+    (folder / "SKILL.md").write_text(f"---\nname: {SKILL}\ndescription: Turns.\n---\nFrom behind.\n")
+    assert taught.claw("skill", "import", str(folder), "--yes").returncode == 0
+    assert taught.claw("skill", "disable", SKILL).returncode == 0
+    done = taught.claw("skill", "train", SKILL, "-m", "tiny")
+    assert done.returncode == 0
+    assert "is disabled. It is trained without its instructions." in done.stderr
+    assert taught.claw("config", "set", "assistant.system", "Be brief. " * 60).returncode == 0
+    done = taught.claw("skill", "train", SKILL, "-m", "tiny", "--json")
+    assert "your system prompt is too long to be trained with" in done.stderr
+    assert json.loads(done.stdout)["examples"]["cut"] == 0
+
+
+def test_rows_to_judge_by_are_not_cut_to_those_to_learn_from(taught: Person, tmp_path: Path) -> None:
+    file = tmp_path / "others.jsonl"
+    file.write_text(json.dumps({"q": "turn " * 100, "a": "12"}) + "\n")
+    fields = ("--input-field", "q", "--output-field", "a")
+    done = taught.claw("skill", "train", SKILL, "-m", "tiny", "--held-out", str(file), *fields, "--json")
+    told = json.loads(done.stdout)
+    assert told["recipe"]["longest"] > 500
+    assert told["examples"]["cut"] == 0

@@ -38,8 +38,8 @@ def plan_of(secagg: SecAggPlan, privacy: PrivacyPlan) -> Plan:
 
 def numbers_of(noised: NoisedDelta) -> Vector:
     """What is in an update that can be taken once; a look that only a test takes."""
-    assert noised._vector is not None
-    return noised._vector.copy()
+    (vector,) = noised._vector
+    return vector.copy()
 
 
 @dataclass

@@ -34,7 +34,7 @@ def test_an_update_is_never_longer_than_the_clip_and_one_that_fits_stays_as_it_i
     assert float(np.linalg.norm(clipped)) <= norm
     largest = max(abs(value) for value in values)
     if 0 < largest < norm / 4:
-        assert clipped == pytest.approx(values, rel=1e-12, abs=0)
+        assert clipped == pytest.approx(values, rel=1e-12, abs=1e-300)
 
 
 def test_the_direction_stays() -> None:
@@ -67,11 +67,25 @@ def test_no_delta_is_made_but_of_the_one_before() -> None:
         lambda: pickle.loads(pickle.dumps(noised)),
         lambda: copy.copy(clipped),
         lambda: copy.deepcopy(noised),
+        lambda: add_noise(raw(np.full(1000, 1e6)), PLAN, os.urandom),  # type: ignore[arg-type]
+        lambda: setattr(clipped, "values", np.full(1000, 1e6)),
+        lambda: setattr(noised, "plan", None),
     ):
         with pytest.raises(TypeError):
             forge()
     with pytest.raises(ValueError, match="read-only"):
         clipped.values[0] = 1
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        clipped.values.setflags(write=True)
+
+
+@pytest.mark.parametrize("size", [1.01, 1e3, 1e6, 1e9, 1e300])
+def test_what_was_never_clipped_is_not_rounded(size: float) -> None:
+    """A length that wraps around as an integer would look short."""
+    forged = ClippedDelta.__new__(ClippedDelta)
+    forged.values = np.full(1000, size)  # type: ignore[misc]
+    with pytest.raises(Malformed):
+        add_noise(forged, PLAN, os.urandom)
 
 
 def test_an_update_is_taken_once_and_by_its_own_plan() -> None:

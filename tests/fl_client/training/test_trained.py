@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from agent.models.adapter import AdaptableModel
 from agent.worker.binding import llama
+from fl_client.errors import TrainingFailed
 from fl_client.training.base_model import BaseModel
 from fl_client.training.factors import count
 from fl_client.training.protocol import TARGETS, Kind, Recipe
@@ -115,6 +116,19 @@ def test_the_file_is_one_that_the_assistant_takes(made: Made, tiny_model: Path) 
     with open(tiny_model, "rb") as file:
         AdaptableModel.read(file.fileno()).check(content)
     assert as_gguf(made.trained) == content
+
+
+def test_factors_whose_product_is_beyond_all_measure_are_refused(made: Made) -> None:
+    """Each number is one that a trainer may answer; what becomes of them no worker would take."""
+    if made.trained.recipe.kind == "core":
+        huge = made.trained._replace(
+            numbers=np.full_like(made.trained.numbers, 5_000),
+            frozen={name: (down, np.full_like(up, 5_000)) for name, (down, up) in made.trained.frozen.items()},
+        )
+        with pytest.raises(TrainingFailed):
+            as_gguf(huge)
+        with pytest.raises(TrainingFailed):
+            as_peft(huge)
 
 
 def test_the_file_says_what_it_is(made: Made, tmp_path: Path) -> None:
