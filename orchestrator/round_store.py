@@ -142,9 +142,7 @@ class RoundStore:
         if steps == 0:
             return Kept()
         wanted = [members.c.device, *(members.c[column] for column in COLUMNS.values())][: steps + 1]
-        query = select(*wanted).where(members.c.round == stored.id)
-        if step_number(stored.step) > 0:
-            query = query.where(members.c.chosen)
+        query = select(*wanted).where(members.c.round == stored.id, members.c.chosen)
         rows = (await connection.execute(query)).all()
 
         def of(step: str) -> dict[bytes, bytes]:

@@ -36,6 +36,8 @@ _OVER_SELECTED = 1.3
 _LANES = 4
 _RETRY_S = 5.0
 _LONGEST_WAIT_S = 60.0
+_AFTER_ABORT_S = 2.0
+"""A round that can't be finished may be followed by another like it: not as fast as can be."""
 _Sent = Advertise | Reveal | Share | Masked | Consistency | Unmask
 _SENT: dict[str, type[_Sent]] = {
     "advertise": Advertise,
@@ -227,8 +229,10 @@ class Rounds:
         )
 
     async def abort(self, connection: AsyncConnection, stored: StoredRound, why: str) -> None:
-        """End a round without a sum; the next one begins anew, with noise and masks of its own."""
+        """End a round without a sum; the next one begins anew, a little later, with noise and masks of its own."""
         now = self._now()
+        later = tasks.update().where(tasks.c.digest == stored.this.plan)
+        await connection.execute(later.values(not_before=now + _AFTER_ABORT_S))
         await connection.execute(
             rounds.update()
             .where(rounds.c.id == stored.id)
