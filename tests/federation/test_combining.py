@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from federation.combining import Adam, Averaging, Combined, combine
 from federation.errors import Malformed
@@ -38,6 +39,6 @@ def test_fedadam_is_the_paper_s() -> None:
 
 
 @pytest.mark.parametrize("mean", [np.zeros(29), np.full(30, np.nan), np.full(30, np.inf)])
-def test_what_is_no_mean_of_these_numbers_is_refused(mean: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_what_is_no_mean_of_these_numbers_is_refused(mean: NDArray[np.float64]) -> None:
     with pytest.raises(Malformed):
         combine(Averaging(), Combined(np.zeros(30)), mean)
