@@ -31,6 +31,8 @@ UNLOCK = "`claw vault unlock` opens it again."
 _PATIENCE_S = 0.5
 """Work has this long to end by itself when whoever waits for it is interrupted."""
 _INTERRUPT_EVERY_S = 0.05
+_TURN_S = 0.25
+"""A Ctrl-C that went to a library's thread is heard within that."""
 _COPIES = 2
 """How often a copy is made that somebody may overtake by writing."""
 _UNUSED_PARTS = "Unused parts of encrypted pages may hold copies until retention next runs: {}"
@@ -366,7 +368,7 @@ class Database:
             )
         self.uses += 1
         try:
-            return self._worker.submit(guarded, unless_closed, self._path).result()
+            return _awaited(self._worker.submit(guarded, unless_closed, self._path))
         except RuntimeError:
             if over.is_set():
                 raise  # the work's own
@@ -422,6 +424,20 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         with contextlib.suppress(sqlcipher3.Error):  # SQLite has rolled back by itself after a full disk
             connection.execute("ROLLBACK")
         raise
+
+
+def _awaited(future: "Future[Result]") -> Result:
+    """A future's result, waited for in short turns.
+
+    A signal can be given to any thread that doesn't keep it out, those of libraries too. Python then notes it for
+    the main thread, and doesn't wake that up.
+    """
+    try:
+        return future.result(_TURN_S)
+    except TimeoutError:  # of the wait, or the work's own: then it is done, and raises it again
+        while not future.done():
+            wait([future], _TURN_S)
+        return future.result()
 
 
 def _leave_signals_to_others() -> None:

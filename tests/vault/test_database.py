@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,41 @@ def test_ctrl_c_ends_what_is_waited_for_and_undoes_it(path: Path) -> None:
     again = Database.open(path, KEY)
     assert again.alarm == ""
     again.close()
+
+
+@pytest.mark.usefixtures("heard_ctrl_c")
+def test_ctrl_c_is_heard_also_where_another_thread_was_given_it(path: Path) -> None:
+    """As those of a library for arithmetic, which keep no signal out."""
+    kept = Database.create(path, KEY)
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+
+    def work(connection: Connection) -> None:
+        assert other.ident
+        time.sleep(0.1)  # until the main thread waits
+        signal.pthread_kill(other.ident, signal.SIGINT)
+        connection.execute(LONG).fetchone()
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kept.write(work)
+    finally:
+        end.set()
+        other.join()
+    kept.close()
+
+
+def test_work_that_runs_into_a_time_of_its_own_says_so(path: Path) -> None:
+    kept = Database.create(path, KEY)
+
+    def late(_connection: Connection) -> None:
+        raise TimeoutError("of the work")
+
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="of the work"):
+            kept.read(late)
+    kept.close()
 
 
 def work_without_an_end(connection: Connection) -> None:
