@@ -201,6 +201,7 @@ TABLES: dict[str, Table] = {
         Kind.NOTIFICATIONS, ("n",), _all(_MEDIUM, "n at_ms kind details seen_ms"), merges=False, since=2
     ),
     "egress_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day sent received"), merges=False, since=2),
+    "learning_days": Table(Kind.LOG, ("day",), _all(_GENERAL, "day trained_ms uploaded"), merges=False, since=11),
     "slots_seen": Table(
         Kind.BOOKKEEPING, ("slot_id",), _all(_GENERAL, "slot_id first_ms"), travels=Travels.NOWHERE, since=2
     ),

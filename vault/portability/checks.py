@@ -73,9 +73,11 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
             return value in list(Buried)
         case "notifications", "details", str():
             return _is_event(value)
-        case "egress_days", "day", str():
+        case (("egress_days" | "learning_days"), "day", str()):
             return _is_day(value)
         case "egress_days", ("sent" | "received"), int():
+            return 0 <= value < _MOST_A_DAY
+        case "learning_days", "uploaded", int():
             return 0 <= value < _MOST_A_DAY
         case "notes", ("text" | "source"), str():
             return sanitize(value) == value and len(value) <= LONGEST_NOTE

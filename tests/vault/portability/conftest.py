@@ -60,6 +60,7 @@ def furnish(vault: Vault) -> None:
         connection.execute("INSERT INTO permissions VALUES ('files.read', 'file:/notes', 'medium', 'ask', 9)")
         connection.execute("INSERT INTO notes VALUES ('00ff00ff00ff00ff', 'milk, and é', 'person', 10)")
         connection.execute("INSERT INTO egress_days VALUES ('2026-11-20', 5, 7)")
+        connection.execute("INSERT INTO learning_days VALUES ('2026-11-20', 90000, 415000)")
         connection.execute("INSERT INTO tombstones VALUES ('session', '0123456789', 1700000000000)")
 
     vault.database.write(rest)

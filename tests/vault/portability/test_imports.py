@@ -41,6 +41,7 @@ OF_ONE_DEVICE = {
     "retention",
     "notifications",
     "egress_days",
+    "learning_days",
     "skills",
     "skill_files",
     "skill_adapters",
