@@ -20,6 +20,7 @@ __all__ = [
     "AssistantSettings",
     "ContextSettings",
     "InferenceSettings",
+    "LimitSettings",
     "ModelSettings",
     "NetworkSettings",
     "SamplingSettings",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 _MOST_BYTES = 1 << 20
+_HOURS = r"^(?!(.{5})-\1$)([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z"
+"""From when to when, and not from one time to the same."""
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +124,33 @@ class VaultSettings(_Section, frozen=True):
     """Library of the hardware token (PKCS#11); empty for none."""
 
 
+class LimitSettings(_Section, frozen=True):
+    """When learning may use this machine, and how much of it: strict until loosened."""
+
+    charger: bool = True
+    """Whether it waits for a charger."""
+    idle_minutes: Annotated[int, Meta(ge=0, le=1440)] = 5
+    """Minutes without use, and without other work, that it waits for; 0 means it doesn't."""
+    unmetered: bool = True
+    """Whether it waits for a network that doesn't count bytes."""
+    hours: Annotated[str, Meta(pattern=_HOURS)] = "00:00-24:00"
+    """Between which times of the day; past midnight where the first is the later, such as 22:00-06:00."""
+    threads: Annotated[int, Meta(ge=0, le=512)] = 0
+    """CPU threads; 0 means half of the physical cores that this process may use."""
+    memory_mib: Annotated[int, Meta(ge=0, le=16_777_216)] = 0
+    """Most memory in MiB; 0 means half of what is free."""
+    disk_free_mib: Annotated[int, Meta(ge=0, le=16_777_216)] = 2048
+    """MiB that are kept free on the disk; 0 means none are."""
+    temperature: Annotated[int, Meta(ge=0, le=110)] = 80
+    """Degrees Celsius of the processor above which it stops; 0 means none are too many."""
+    upload_mib_a_day: Annotated[int, Meta(ge=0, le=1_048_576)] = 16
+    """Most MiB of updates that may be sent in a day (UTC)."""
+    minutes_a_day: Annotated[int, Meta(ge=0, le=1440)] = 60
+    """Most minutes of training in a day (UTC)."""
+    epsilon_a_year: Annotated[float, Meta(ge=0, le=1000)] = 8.0
+    """Most privacy loss (ε) of a task in a year; a task that has reached it is over for good."""
+
+
 class NetworkSettings(_Section, frozen=True):
     """How the one door out reaches the network, when it is asked to."""
 
@@ -145,6 +175,7 @@ class Settings(_Section, frozen=True):
     tools: ToolSettings = ToolSettings()
     skills: SkillSettings = SkillSettings()
     vault: VaultSettings = VaultSettings()
+    limits: LimitSettings = LimitSettings()
     network: NetworkSettings = NetworkSettings()
 
 
