@@ -11,7 +11,7 @@ from fl_client.training.head_protocol import HeadOrder, HeadResult
 from fl_client.training.program import finite_numbers
 from fl_client.training.protocol import Order, Result
 
-__all__ = ["delta_of"]
+__all__ = ["delta_of", "weighted"]
 
 
 def delta_of(order: Order | HeadOrder, result: Result | HeadResult) -> RawDelta:
@@ -30,3 +30,16 @@ def delta_of(order: Order | HeadOrder, result: Result | HeadResult) -> RawDelta:
     count = len(result.numbers) // 4
     after = finite_numbers(result.numbers, count).astype(np.float64)
     return RawDelta(after - finite_numbers(order.numbers, count) if order.numbers else after)
+
+
+def weighted(delta: RawDelta, examples: int, most: int) -> RawDelta:
+    """An update that counts as much as the examples that it was learned from: shorter, where there were fewer.
+
+    The weight is within the clip: what is summed is a mean over devices, and no device tells how many it had.
+
+    Args:
+        delta: What training changed.
+        examples: From how many.
+        most: From so many on, it counts in full.
+    """
+    return RawDelta(delta.values * min(1.0, examples / most))

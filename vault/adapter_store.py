@@ -39,7 +39,7 @@ _ID_LENGTH = 10
 _SHA256 = re.compile("[0-9a-f]{64}")
 _RECORD = (
     "id, skill, base_sha256, version, active, sha256, bytes, kind, rank, parameters, examples, loss_before, "
-    "loss_after, created_ms"
+    "loss_after, created_ms, origin"
 )
 
 
@@ -64,6 +64,7 @@ class TrainedAdapter(msgspec.Struct, frozen=True):
         learned_from: The ids of the examples that it learned from.
         loss_before: Of the model alone on held-out examples, in nats a token; `None` where none were held out.
         loss_after: Of the model with it.
+        origin: The federation's release that it is; empty where it was trained here.
     """
 
     skill: str
@@ -74,6 +75,7 @@ class TrainedAdapter(msgspec.Struct, frozen=True):
     learned_from: tuple[str, ...]
     loss_before: float | None = None
     loss_after: float | None = None
+    origin: str = ""
 
 
 class AdapterRecord(msgspec.Struct, frozen=True):
@@ -103,6 +105,7 @@ class AdapterRecord(msgspec.Struct, frozen=True):
     loss_before: float | None
     loss_after: float | None
     created_ms: int
+    origin: str = ""
 
 
 class AdapterStore:
@@ -209,6 +212,7 @@ class AdapterStore:
             loss_before=trained.loss_before,
             loss_after=trained.loss_after,
             created_ms=time.time_ns() // 1_000_000,
+            origin=trained.origin,
         )
         values = msgspec.structs.astuple(record)
         connection.execute(f"INSERT INTO {_TABLE} ({_RECORD}) VALUES (?{', ?' * (len(values) - 1)})", values)

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     EXAMPLES = "training examples"
     ADAPTERS = "trained adapters"
     SKILL_RUNS = "unfinished runs of skills"
+    FEDERATIONS = "federations and consents"
     KEYS = "keys of this device"
     LOG = "transparency log"
     NOTIFICATIONS = "notifications"
@@ -150,7 +151,7 @@ TABLES: dict[str, Table] = {
         _all(
             _MEDIUM,
             "id skill base_sha256 version active sha256 bytes kind rank parameters examples loss_before loss_after "
-            "created_ms",
+            "created_ms origin",
         ),
         merges=False,  # what answers in the place of the model can't be imported
         since=10,
@@ -187,6 +188,45 @@ TABLES: dict[str, Table] = {
         erased_with="skill_runs",
         merges=False,
         since=9,
+    ),
+    "federations": Table(
+        Kind.FEDERATIONS,
+        ("id",),
+        {
+            **_all(_MEDIUM, "id name address pins registrar log"),
+            **_all(_SENSITIVE, "identity invite"),
+            **_all(_MEDIUM, "certificate counter log_size log_root checkpoint joined_ms"),
+        },
+        travels=Travels.BACKUP,
+        merges=False,
+        since=12,
+    ),
+    "consents": Table(
+        Kind.FEDERATIONS,
+        ("version",),
+        _all(
+            _MEDIUM,
+            "version federation name task task_name message source text installs given_ms withdrawn_ms",
+        ),
+        merges=False,  # agreeing can't be imported
+        since=12,
+    ),
+    "participations": Table(
+        Kind.FEDERATIONS,
+        ("federation", "task", "round"),
+        _all(_MEDIUM, "federation task round consent release began_ms cohort sent_ms bytes sha256 outcome"),
+        merges=False,
+        since=12,
+    ),
+    "federation_releases": Table(
+        Kind.FEDERATIONS,
+        ("federation", "task", "number"),
+        _all(
+            _MEDIUM,
+            "federation task number sha256 cohort survivors seen_ms loss_before loss_after decision adapter",
+        ),
+        merges=False,
+        since=12,
     ),
     "secrets": Table(
         Kind.KEYS, ("name",), {"name": _GENERAL, "value": _SENSITIVE}, travels=Travels.BACKUP, merges=False, since=2

@@ -77,6 +77,7 @@ class Recipe(msgspec.Struct, frozen=True):
         learning_rate: At first; it falls to 0 in a straight line.
         longest: Tokens of a row; of a longer one, the end of what goes in is left out.
         seed: 32 bytes; of the frozen factors, and of the order of rows.
+        turns: 32 bytes; of the order of rows, where that is another one each time the same adapter is trained.
     """
 
     kind: Kind
@@ -88,8 +89,11 @@ class Recipe(msgspec.Struct, frozen=True):
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)]
     longest: Annotated[int, msgspec.Meta(ge=16, le=1 << 17)]
     seed: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    turns: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
 
     def __post_init__(self) -> None:
+        if len(self.turns) not in (0, len(self.seed)):
+            raise ValueError("an order of rows has a seed of 32 bytes, or that of the adapter")
         if not self.targets or not set(self.targets) <= set(TARGETS) or len(set(self.targets)) < len(self.targets):
             raise ValueError(f"targets are among {', '.join(TARGETS)}, each once")
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures.databases import decrypted
 from tests.fixtures.models import PASSPHRASE
+from tests.vault.federations import put_federation, take_part
 from vault import migrations
 from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
 from vault.classes import DataClass, HighlySensitive
@@ -125,6 +126,8 @@ def fill(vault: Vault) -> None:
     trained = TrainedAdapter("count", "ab" * 32, AdapterKind.FFA, 8, 7, (example,))
     weights = HighlySensitive(CANARY.encode())
     vault.database.write(lambda c: AdapterStore(vault.database).put(c, trained, weights))
+    vault.database.write(lambda c: put_federation(vault.database, c, CANARY.encode()[:32]))
+    take_part(vault.database)
     RunStore(vault.database).keep("ab" * 32, "a-skill", "cd" * 32, HighlySensitive(CANARY.encode()))
     vault.log.append(
         Entry(action=Action.EXPORT, purpose="a test", data_class=DataClass.MEDIUM, description="three things")

@@ -187,7 +187,7 @@ class AsyncEgress:
     ) -> "AsyncIterator[httpx.Response]":
         """Send a request and give the response with its body unread; errors of reading it become ours too."""
         url = destination(request.url)
-        own = dict(headers or {})
+        own = {**request.signature, **(headers or {})}
         sent = {**own, **authorization(request.token)}
         origin = origin_of(url)
         for _ in range(_MAX_HOPS + 1):

@@ -1,5 +1,7 @@
 """What may be asked of whom: purposes, and the rules that no setting loosens."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -44,6 +46,10 @@ _LIMITS = {
     Purpose.FETCH: _Limit(frozenset({DataClass.GENERAL, DataClass.MEDIUM}), by_command=False, bodies=False),
 }
 
+_SIGNATURE = frozenset({"signature", "signature-input", "content-digest", "claw-counter"})
+"""Headers of a signed request (RFC 9421, RFC 9530); a request has no others of its own."""
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,1024}")
+
 _NEVER = frozenset({DataClass.TOP_SECRET, DataClass.HIGHLY_SENSITIVE})
 """Stays here whatever the purpose, and whatever a later change writes into the table above."""
 
@@ -61,6 +67,7 @@ class Request:
         token: A bearer token for the address's own origin (host and port); a redirect elsewhere doesn't get it.
         redirects: Whether a download follows redirects to other https addresses, at most five.
         pins: Of the destination's key, at most two. They hold for every address that is redirected to as well.
+        signature: The headers that sign it, by their names, for a pinned destination alone.
     """
 
     purpose: Purpose
@@ -71,6 +78,7 @@ class Request:
     token: str = field(default="", repr=False)
     redirects: bool = False
     pins: tuple[Pin, ...] = ()
+    signature: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +115,21 @@ def admit(request: Request, *, body: bool) -> None:
         raise EgressRefused(f"Nothing is sent along with a request for {request.purpose}; nothing was sent.")
     if len(request.pins) > MAX_PINS:
         raise EgressRefused(f"A destination has at most {MAX_PINS} pinned keys; nothing was sent.")
+    if request.signature:
+        _check_signature(request)
     if not request.consent or (request.consent == COMMAND and not limit.by_command):
         raise ConsentMissing(f"Nobody has consented to {request.purpose}; nothing was sent.")
+
+
+def _check_signature(request: Request) -> None:
+    names = [name.lower() for name in request.signature]
+    if not (
+        request.pins
+        and not request.redirects
+        and set(names) <= _SIGNATURE
+        and len(set(names)) == len(names)
+        and all(_HEADER_VALUE.fullmatch(value) for value in request.signature.values())
+    ):
+        raise EgressRefused(
+            "A request is signed for a pinned destination, by the headers of a signature alone; nothing was sent."
+        )

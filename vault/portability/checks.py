@@ -7,6 +7,7 @@ import msgspec
 
 from vault.adapter_store import PART_BYTES, AdapterKind
 from vault.classes import DataClass
+from vault.consent_store import Installs
 from vault.example_store import ExampleKind, is_skill_name
 from vault.log.checkpoint import SEED_BYTES
 from vault.log.transparency import SIGNING_KEY
@@ -30,6 +31,8 @@ _ID = re.compile("[0-9A-Za-z_-]{1,64}")  # they are printed, and become part of 
 _EMBEDDED = ModelSettings().default  # never registered: it comes with the program
 _MOST_A_DAY = 1 << 50  # bytes; ever so many days of it can be added up
 _SHA256 = re.compile("[0-9a-f]{64}")
+_ADDRESS = re.compile(r"https://[^\s/?#@]{1,290}")
+_KEY_BYTES = 32
 
 
 def means_something(table: str, column: str, value: str | int | float | bytes | None) -> bool:
@@ -79,6 +82,8 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
             return 0 <= value < _MOST_A_DAY
         case "learning_days", "uploaded", int():
             return 0 <= value < _MOST_A_DAY
+        case (("federations" | "consents" | "participations" | "federation_releases"), _, _):
+            return _of_federation(table, column, value)
         case "notes", ("text" | "source"), str():
             return sanitize(value) == value and len(value) <= LONGEST_NOTE
         case "permissions", "data_class", str():
@@ -94,6 +99,20 @@ def means_something(table: str, column: str, value: str | int | float | bytes | 
         case "models", "sha256", str():
             return _SHA256.fullmatch(value) is not None
     return True
+
+
+def _of_federation(table: str, column: str, value: str | int | float | bytes) -> bool:
+    if column in ("identity", "invite"):
+        return isinstance(value, bytes) and len(value) == _KEY_BYTES
+    if column in ("id", "federation", "task", "sha256"):
+        # Consent to belong to a federation is about no task, and of a round that was lost nothing was sent.
+        may_be_empty = (table, column) in (("consents", "task"), ("participations", "sha256"))
+        return isinstance(value, str) and (_SHA256.fullmatch(value) is not None or (may_be_empty and not value))
+    if column == "installs":
+        return value in list(Installs)
+    if column == "address":
+        return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None
+    return not isinstance(value, str) or sanitize(value) == value
 
 
 def _is_text(data: bytes) -> bool:

@@ -78,7 +78,7 @@ class Training:
             self._keep(self._checkpoint())
         recipe = self._recipe
         began = kept = time.monotonic()
-        steps = order(len(self._rows), recipe.steps, recipe.rows_a_step, recipe.seed)
+        steps = order(len(self._rows), recipe.steps, recipe.rows_a_step, recipe.turns or recipe.seed)
         for number, chosen in enumerate(steps):
             if number < self._step:
                 continue

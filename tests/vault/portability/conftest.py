@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.models import CHEAP, PASSPHRASE
+from tests.vault.federations import put_federation, take_part
 from vault.adapter_store import AdapterKind, AdapterStore, TrainedAdapter
 from vault.classes import DataClass, HighlySensitive
 from vault.connection import Connection
@@ -62,8 +63,10 @@ def furnish(vault: Vault) -> None:
         connection.execute("INSERT INTO egress_days VALUES ('2026-11-20', 5, 7)")
         connection.execute("INSERT INTO learning_days VALUES ('2026-11-20', 90000, 415000)")
         connection.execute("INSERT INTO tombstones VALUES ('session', '0123456789', 1700000000000)")
+        put_federation(vault.database, connection, f"{CANARY:-<32}".encode())
 
     vault.database.write(rest)
+    take_part(vault.database)
 
 
 def rows_of(vault: Vault, *tables: str) -> dict[str, list[bytes]]:

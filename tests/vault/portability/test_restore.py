@@ -1,5 +1,6 @@
 """Restoring into a vault that is there: what is missing is added, what was erased since stays away."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,44 @@ def rule(permission: str, resource: str) -> dict[str, Any]:
     }
 
 
+def federation(**others: str) -> dict[str, Any]:
+    digest = {"base64": base64.b64encode(bytes(32)).decode()}
+    row: dict[str, Any] = {
+        "id": "fe" * 32,
+        "name": "ours",
+        "address": "https://here",
+        "pins": digest,
+        "registrar": digest,
+        "log": digest,
+        "identity": "i" * 32,
+        "invite": None,
+        "certificate": None,
+        "counter": 1,
+        "log_size": 0,
+        "log_root": digest,
+        "checkpoint": "",
+        "joined_ms": 1,
+    }
+    return row | others
+
+
+def consent(**others: str) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "version": 1,
+        "federation": "fe" * 32,
+        "name": "ours",
+        "task": "",
+        "task_name": "",
+        "message": {"base64": "bQ=="},
+        "source": "",
+        "text": "What was shown.",
+        "installs": "ask",
+        "given_ms": 1,
+        "withdrawn_ms": None,
+    }
+    return row | others
+
+
 @pytest.mark.parametrize(
     ("table", "row"),
     [
@@ -247,6 +286,13 @@ def rule(permission: str, resource: str) -> dict[str, Any]:
         ("learning_days", {"day": "yesterday", "trained_ms": 1, "uploaded": 1}),
         ("learning_days", {"day": "2026-01-01", "trained_ms": -1, "uploaded": 1}),
         ("learning_days", {"day": "2026-01-01", "trained_ms": 1, "uploaded": 2**62}),
+        ("federations", federation(id="no digest")),
+        ("federations", federation(identity="x" * 31)),
+        ("federations", federation(address="http://in.the.clear")),
+        ("federations", federation(name="\u001b]52;c;AA\u0007")),
+        ("consents", consent(installs="always")),
+        ("consents", consent(federation="ours")),
+        ("consents", consent(text="\u202e")),
         ("notifications", DETAILS % ("unheard-of", '"a":1')),
         ("notifications", DETAILS % ("restored", '"made_ms":99999999999999999999')),
         ("notifications", DETAILS % ("many-failed-unlocks", '"count":5,"since_ms":9000000000000000000')),

@@ -1,0 +1,178 @@
+"""Taking part in one task: what holds it up, the next round, and what came back.
+
+Participant.held_up() -> why it can't begin now          Participant.round() -> one round, or how long to wait
+Participant.look()    -> a release that was judged       Participant.preview() -> the very bytes that would leave
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from federation.api import Wait
+from federation.privacy.clip import RawDelta
+from fl_client.errors import NotAcceptable
+from fl_client.limits.judge import Limits, Spent
+from fl_client.participation.consents import check_acceptable
+from fl_client.participation.learning import Bounds, Learned, Learner, Told
+from fl_client.participation.releases import Releases
+from fl_client.participation.round import OneRound, Part
+from fl_client.participation.seen_log import SeenLog
+from fl_client.participation.spent import after_one_more
+from fl_client.participation.stopping import Stopping
+from vault.classes import DataClass
+from vault.learning_days import LearningDays
+from vault.participation_store import JudgedRelease, ParticipationStore
+
+__all__ = ["Done", "HeldUp", "Participant", "spent_today"]
+
+
+class HeldUp(NamedTuple):
+    """No round now.
+
+    Attributes:
+        seconds: Until it is worth while to look again.
+        why: In words, one sentence each.
+    """
+
+    seconds: float
+    why: tuple[str, ...]
+
+
+class Done(NamedTuple):
+    """A round was taken part in.
+
+    Attributes:
+        number: Of the round.
+        outcome: What came of it.
+        learned: What was learned for it.
+    """
+
+    number: int
+    outcome: str
+    learned: Learned
+
+
+class Participant:
+    """One device in one task.
+
+    Args:
+        part: What it takes part in.
+        log: Of the federation's releases.
+        learner: Learns and judges.
+        limits: What holds it up.
+        stop: Ends it.
+        told: Told what is being done, in a few words.
+        on_progress: Told how far a training is.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        log: SeenLog,
+        learner: Learner,
+        limits: Limits,
+        stop: Stopping,
+        *,
+        told: Callable[[str], None] = lambda _what: None,
+        on_progress: Told | None = None,
+    ) -> None:
+        self._part = part
+        self._learner = learner
+        self._limits = limits
+        self._stop = stop
+        self._told = told
+        self._on_progress = on_progress
+        self._releases = Releases(part, log, learner, told)
+        self._learned: Learned | None = None
+
+    def over(self) -> str:
+        """Why this device never takes part in the task again; empty while it may."""
+        part, plan = self._part, self._part.task.plan
+        times = ParticipationStore(part.vault.database).times(part.federation.id, part.consent.task)
+        if times >= plan.participations:
+            return f"It has taken part {times:,} times, as often as the plan allows."
+        try:
+            check_acceptable(part.task, part.limits)
+        except NotAcceptable as error:
+            return f"{error.message} {error.hint}"
+        cost = after_one_more(part.vault.database, part.federation.id, part.task)
+        if cost > part.limits.epsilon_a_year:
+            return (
+                f"Once more would cost ε = {cost:.2f} this year; you allow {part.limits.epsilon_a_year:g}. "
+                "It stays so, unless you allow more: claw limits set epsilon NUMBER"
+            )
+        return ""
+
+    def held_up(self) -> tuple[str, ...]:
+        """Why it can't begin a round right now, one sentence each; empty where it can."""
+        if over := self.over():
+            return (over,)
+        return tuple(self._limits.reasons(spent_today(self._part)))
+
+    async def round(self) -> Done | HeldUp:
+        """Take part in the next round.
+
+        Raises:
+            RoundLost: it went on without this device, or gave no sum.
+            NotYet, Declined, Unreachable, NotBelieved: as `Link` says.
+            NotTrainable, TrainingFailed, TrainingStopped: nothing could be learned.
+            ConsentNeeded, Paused, Locked: it was ended.
+        """
+        if why := await asyncio.to_thread(self.held_up):
+            return HeldUp(60.0, why)
+        await asyncio.to_thread(self._learner.read, self._stop)
+        await self._releases.offer()
+        reply = await self._part.link.check_in(self._part.task.name)
+        if isinstance(reply, Wait):
+            return HeldUp(reply.seconds, (f"{self._part.federation.name}: {reply.why}.",))
+        begins_with = await self._releases.to_begin_with(reply.release)
+        this = OneRound(self._part, reply, self._told)
+
+        async def update(until: float) -> RawDelta:
+            self._told(f"round {this.number}: learning from your examples")
+            return await asyncio.to_thread(self._update, begins_with.numbers, this.number, until)
+
+        outcome = await this.take_part(update)
+        assert self._learned is not None
+        return Done(this.number, outcome, self._learned)
+
+    def _update(self, numbers: bytes, round_: int, until: float) -> RawDelta:
+        self._log(f"the examples of {self._part.task.skill} were read by the trainer, for round {round_}")
+        database = self._part.vault.database
+        bounds = Bounds(
+            self._limits,
+            lambda: spent_today(self._part),
+            lambda seconds: database.write(lambda c: LearningDays.add(c, trained_s=seconds)),
+        )
+        self._learned = self._learner.learn(
+            numbers, round_, until=until, stop=self._stop, bounds=bounds, told=self._on_progress
+        )
+        before, after = self._learned.loss
+        self._log(
+            f"an update was learned from {self._learned.rows:,} examples for round {round_}; loss on held-out ones "
+            f"{before:.3f} before, {after:.3f} after; it is clipped, noised and masked before anything leaves"
+        )
+        return self._learned.delta
+
+    async def look(self) -> JudgedRelease | None:
+        """See what came back; `None` where there is nothing new."""
+        return await self._releases.look(self._stop)
+
+    def _log(self, description: str) -> None:
+        from vault.log.entries import Action, Entry
+
+        entry = Entry(
+            action=Action.TRAIN,
+            purpose=f"learning with {self._part.federation.name}",
+            data_class=DataClass.HIGHLY_SENSITIVE,
+            description=description,
+            consent=self._part.consent.label,
+            sensitive=True,
+        )
+        self._part.vault.log.append(entry)
+
+
+def spent_today(part: Part) -> Spent:
+    """What learning took of today's limits."""
+    used = LearningDays(part.vault.database).today()
+    return Spent(used.uploaded, used.trained_s)
