@@ -131,7 +131,7 @@ class FederationStore:
 
     @staticmethod
     def admit(connection: Connection, federation: str, certificate: bytes) -> None:
-        """This device belongs to a federation from now on; the invite's secret goes. In a transaction that writes."""
+        """This device belongs to a federation; the invite's secret goes. In a transaction that writes."""
         connection.execute(
             f"UPDATE {_TABLE} SET certificate = ?, invite = NULL WHERE id = ?", (certificate, federation)
         )

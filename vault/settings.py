@@ -147,7 +147,11 @@ class LimitSettings(_Section, frozen=True):
     """Most MiB of updates that may be sent in a day (UTC)."""
     minutes_a_day: Annotated[int, Meta(ge=0, le=1440)] = 60
     """Most minutes of training in a day (UTC)."""
-    epsilon_a_year: Annotated[float, Meta(ge=0, le=1000)] = 8.0
+    least_cohort: Annotated[int, Meta(ge=3, le=10_000)] = 20
+    """Fewest devices of a round that this one takes part in."""
+    least_corrupt: Annotated[int, Meta(ge=0, le=10_000)] = 1
+    """Devices of a round that a task counts on to work with its operator, at least."""
+    epsilon_a_year: Annotated[float, Meta(ge=0, le=1e9)] = 8.0
     """Most privacy loss (ε) of a task in a year; a task that has reached it is over for good."""
 
 

@@ -140,14 +140,12 @@ class Learner:
             with self._open_model(self._task.model.hex(), self._task.skill) as (base, encoder):
                 base.check()
                 self._material = base, read_rows(self._vault, self._task.skill, encoder, stop=stop)
-            base, rows = self._material
-            plan = self._task.plan.privacy
-            if (
-                there := count(base.targets(self._training.targets), self._recipe(bytes(32)).recipe)
-            ) != plan.parameters:
+            base = self._material[0]
+            there = count(base.targets(self._training.targets), self._recipe(bytes(32)).recipe)
+            if there != (wanted := self._task.plan.privacy.parameters):
                 self._material = None
                 raise NotTrainable(
-                    f"{self._task.name} is about {plan.parameters:,} numbers; with {base.name} there are {there:,}.",
+                    f"{self._task.name} is about {wanted:,} numbers; with {base.name} there are {there:,}.",
                     hint="Tell the operator of the federation.",
                 )
         return self._material
@@ -239,7 +237,7 @@ class Learner:
         return Judgement(loss, as_gguf(trained), recipe.recipe.rank, time.monotonic() - begun)
 
     def loss_of(self, name: str, *, stop: threading.Event) -> float | None:
-        """The loss of numbers that were met before, on the rows as they are now; `None` where they aren't known any more.
+        """The loss of numbers that were met before, on the rows as they are now; `None` if they aren't known.
 
         Args:
             name: Their digest, in hex; empty for the model alone.

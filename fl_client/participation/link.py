@@ -1,4 +1,4 @@
-"""An orchestrator, as a device reaches it: through the one door out, at a pinned key, each request with its consent.
+"""An orchestrator, as a device reaches it: through the one door out, at a pinned key, each time with a consent.
 
 What comes back is bounded, and read as what it has to be; nothing else of it is believed here. Updates go out as
 `MaskedUpdate`, and in no other way.

@@ -1,4 +1,4 @@
-"""Joining a federation, and leaving it: a key pair made for it alone, and a registrar's word that it belongs there."""
+"""Joining a federation, and leaving it: a key pair for it alone, and a registrar's word that it belongs there."""
 
 import asyncio
 import time

@@ -70,7 +70,7 @@ class Releases:
         return await release_of(self._part.link, self._log, self._part.task, number)
 
     async def look(self, stop: Stopping) -> JudgedRelease | None:
-        """See whether a release is in use that this device hasn't judged yet, and judge it; `None` where there is none.
+        """See whether a release is in use that this device hasn't judged yet, and judge it; `None` if not.
 
         Raises:
             ConsentNeeded, NotBelieved: as `offer`.
@@ -92,10 +92,9 @@ class Releases:
         before = self._loss_now(stop)
         judgement = self._learner.judge(released.numbers, stop=stop)
         better = before is None or judgement.loss < before
+        decision = ACCEPTED if better else REFUSED
         if self._part.consent.installs is Installs.ASK:
             decision = WAITING
-        else:
-            decision = ACCEPTED if better else REFUSED
         return self._keep(released, judgement, before, decision)
 
     def _loss_now(self, stop: Stopping) -> float | None:

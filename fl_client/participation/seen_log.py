@@ -19,9 +19,7 @@ from vault.federation_store import FederationRecord, FederationStore
 
 __all__ = ["SeenLog", "believed"]
 
-_EVIDENCE = (
-    "Nothing more is sent to it. Ask its operator, and others who take part: `claw fl status` shows the head."
-)
+_EVIDENCE = "Nothing more is sent to it. Compare the head that `claw fl status` shows with others' who take part."
 
 
 class SeenLog:

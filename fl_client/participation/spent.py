@@ -1,4 +1,4 @@
-"""What taking part has cost in privacy, this year: by what was really sent, and by what devices work out themselves.
+"""What taking part has cost in privacy this year: by what was really sent, and as this device works it out itself.
 
 A task's ε is that of all updates that this device has sent of it, at the task's δ, by the noise of the honest
 devices alone. It is counted before an update leaves, so that neither a crash nor a lost answer makes it smaller.

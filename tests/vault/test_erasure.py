@@ -437,8 +437,16 @@ def foreign_keys(connection: Connection, table: str) -> list[tuple[str, str]]:
 
 ROOTS = {"sessions", "messages", "attachments", "skill_examples", "skill_adapters"}
 """Tables from which `vault.erasure` deletes by itself."""
-BY_THEIR_OWN_COMMAND = {"skills", "permissions", "notes"}
-"""What `claw skill rm`, `claw permission set … default` and `claw memory forget` remove."""
+BY_THEIR_OWN_COMMAND = {
+    "skills",
+    "permissions",
+    "notes",
+    "federations",
+    "consents",
+    "participations",
+    "federation_releases",
+}
+"""What `claw skill rm`, `permission set … default`, `memory forget` and `fl leave --forget` remove."""
 WITH_THE_VAULT = {"secrets", "tombstones"}
 """What goes with the whole vault alone: keys of this device, and random ids of what is gone."""
 
