@@ -13,18 +13,14 @@ from cli.errors import UsageError
 from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
-    from agent.inference import Inference
-    from agent.models.gguf import GgufHeader
     from agent.models.open_model import OpenModel
-    from fl_client.training.base_model import BaseModel
     from fl_client.training.example_rows import Text
     from fl_client.training.personal import Learned
     from fl_client.training.plan import TrainingPlan
-    from skills.library import Skill
     from skills.sandbox.job import Progress
     from vault.store import Vault
 
-__all__ = ["base_of", "configure", "run"]
+__all__ = ["configure", "run"]
 
 _EXAMPLES = """\
 examples:
@@ -39,8 +35,6 @@ stopped (Ctrl-C) or killed goes on when you run the same again.
 """
 _KINDS = ("ffa", "core")
 _MOST_HELD_OUT = 1000
-_SHARE_OF_ROW = 3
-"""A third of a row may be instructions, the same in each: with more, little of the examples would be left."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +91,7 @@ def _train(
 ) -> int:
     from agent.inference import Inference
     from agent.models.gguf import read_header
+    from cli.at_work import SHARE_OF_ROW, AsAtWork, base_of, instructions
     from cli.skill_progress import RunProgress
     from cli.turn import stoppable
     from fl_client.errors import TrainingStopped
@@ -123,9 +118,9 @@ def _train(
                 progress("reading", done, total)
 
             with Inference(weights, console.settings.inference) as inference:
-                encoder = _AsAtWork(inference, console.settings.assistant.system)
-                skill = _instructions(vault, arguments.name, console)
-                if left_out := encoder.stand_behind(skill, plan.longest.high // _SHARE_OF_ROW):
+                encoder = AsAtWork(inference, console.settings.assistant.system)
+                skill = instructions(vault, arguments.name, console.say)
+                if left_out := encoder.stand_behind(skill, plan.longest.high // SHARE_OF_ROW):
                     console.say(f"[{left_out} too long to be trained with]")
                 given = read_rows(vault, arguments.name, encoder, held_out, progress=reading, stop=stop)
             training = PersonalTraining(vault, arguments.name, base, given, Machine.here(), plan=plan)
@@ -142,96 +137,6 @@ def _train(
         Adapters(vault).export_folder(as_peft(learned.trained), arguments.peft)
         console.say(f"Written to {arguments.peft}, in clear.")
     return 0
-
-
-class _AsAtWork:
-    """Makes tokens of examples as they stand where they are used: a `fl_client.training.example_rows.Encoder`."""
-
-    def __init__(self, inference: "Inference", system: str) -> None:
-        self._inference = inference
-        self._system = system
-
-    def stand_behind(self, skill: "Skill | None", most: int) -> str:
-        """Put before each example what stands there at work: the system prompt, and a skill's instructions.
-
-        Args:
-            skill: That is followed, if any.
-            most: Tokens that all of it may have; what has more is left out, a skill's instructions first.
-
-        Returns:
-            What was left out, with its verb; empty for nothing.
-        """
-        from agent.tool_use import following
-
-        plain = self._system
-        if skill is not None:
-            self._system = following(plain, skill)
-            if self._length() <= most:
-                return ""
-            self._system = plain
-        if self._length() > most:
-            self._system = ""
-            return "your system prompt is"
-        return "" if skill is None else f"the instructions of {skill.file.name} are"
-
-    def _length(self) -> int:
-        from fl_client.training.example_rows import Text
-
-        return len(self.encode(Text("", ""))[0])
-
-    def encode(self, text: "Text") -> tuple[list[int], list[int]]:
-        """The tokens of all that stands before the reply, and those of the reply with its end."""
-        from agent.worker.protocol import ChatMessage
-
-        messages = [ChatMessage("user", text.input)]
-        if self._system:
-            messages.insert(0, ChatMessage("system", self._system))
-        made = self._inference.encode(messages, text.output)
-        return list(memoryview(made.prompt).cast("i")), list(memoryview(made.reply).cast("i"))
-
-
-def _instructions(vault: "Vault", name: str, console: Console) -> "Skill | None":
-    """A skill that the model follows, if one of that name may be used; a bundled one asks in its own words."""
-    from skills.bundled import is_bundled
-    from skills.errors import SkillRefused
-    from skills.library import Library
-    from vault.errors import NotFound
-
-    try:
-        return None if is_bundled(name) else Library(vault).use(name)
-    except NotFound:
-        return None
-    except SkillRefused as error:
-        console.say(f"[{error.message} It is trained without its instructions.]")
-        return None
-
-
-def base_of(header: "GgufHeader", path: Path, name: str, sha256: str) -> "BaseModel":
-    """What training has to know of a model.
-
-    Args:
-        header: Of its file.
-        path: Of its file.
-        name: What a person calls it.
-        sha256: The file's digest, in hex.
-    """
-    from fl_client.training.base_model import BaseModel
-
-    return BaseModel(
-        path=path,
-        sha256=sha256,
-        name=name,
-        architecture=sanitize_line(header.architecture, 40),
-        parameters=header.parameters,
-        layers=header.block_count,
-        width=header.embedding_length,
-        inner=header.feed_forward_length,
-        heads=header.head_count,
-        kv_heads=header.head_count_kv,
-        head_size=header.key_length,
-        tensor_kinds=header.tensor_kinds,
-        rope_scaling=header.rope_scaling,
-    )
 
 
 def _plan(kind: str, passes: int | None) -> "TrainingPlan":

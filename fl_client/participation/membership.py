@@ -127,14 +127,26 @@ class Membership:
                 return Link(door, self.store, federation, consent.label)
         raise NotFound(f"You don't belong to {federation.name}.", hint="`claw fl join INVITE` joins it.")
 
-    def leave(self, federation: FederationRecord) -> int:
+    def leave(self, federation: FederationRecord, *, forget: bool = False) -> int:
         """Withdraw every consent of a federation and forget this device's key there; how many consents held.
 
         What was taken part in stays on record, and so do the consents' texts, as receipts.
+
+        Args:
+            federation: Which.
+            forget: Have them go, too.
         """
         consents = Consents(self._vault)
         held = sum(consents.withdraw(consent) for consent in consents.store.held(federation.id))
-        self._vault.database.write(lambda connection: self.store.remove(connection, federation.id))
+
+        def work(connection: Connection) -> None:
+            self.store.remove(connection, federation.id)
+            if forget:
+                for table in ("consents", "participations", "federation_releases"):
+                    connection.execute(f"DELETE FROM {table} WHERE federation = ?", (federation.id,))
+                connection.execute("UPDATE vault_state SET remains = 1")
+
+        self._vault.database.write(work)
         self._vault.database.clear_away()
         return held
 

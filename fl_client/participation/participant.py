@@ -6,24 +6,31 @@ Participant.look()    -> a release that was judged       Participant.preview() -
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from federation.api import Wait
 from federation.privacy.clip import RawDelta
 from fl_client.errors import NotAcceptable
 from fl_client.limits.judge import Limits, Spent
-from fl_client.participation.consents import check_acceptable
+from fl_client.participation.consents import check_acceptable, task_of
 from fl_client.participation.learning import Bounds, Learned, Learner, Told
 from fl_client.participation.releases import Releases
 from fl_client.participation.round import OneRound, Part
 from fl_client.participation.seen_log import SeenLog
 from fl_client.participation.spent import after_one_more
 from fl_client.participation.stopping import Stopping
+from fl_client.training.example_rows import FEWEST
 from vault.classes import DataClass
+from vault.consent_store import Consent, ConsentStore
+from vault.example_store import ExampleStore
 from vault.learning_days import LearningDays
 from vault.participation_store import JudgedRelease, ParticipationStore
 
-__all__ = ["Done", "HeldUp", "Participant", "spent_today"]
+if TYPE_CHECKING:
+    from vault.settings import LimitSettings
+    from vault.store import Vault
+
+__all__ = ["Done", "HeldUp", "Participant", "gates"]
 
 
 class HeldUp(NamedTuple):
@@ -85,29 +92,9 @@ class Participant:
         self._releases = Releases(part, log, learner, told)
         self._learned: Learned | None = None
 
-    def over(self) -> str:
-        """Why this device never takes part in the task again; empty while it may."""
-        part, plan = self._part, self._part.task.plan
-        times = ParticipationStore(part.vault.database).times(part.federation.id, part.consent.task)
-        if times >= plan.participations:
-            return f"It has taken part {times:,} times, as often as the plan allows."
-        try:
-            check_acceptable(part.task, part.limits)
-        except NotAcceptable as error:
-            return f"{error.message} {error.hint}"
-        cost = after_one_more(part.vault.database, part.federation.id, part.task)
-        if cost > part.limits.epsilon_a_year:
-            return (
-                f"Once more would cost ε = {cost:.2f} this year; you allow {part.limits.epsilon_a_year:g}. "
-                "It stays so, unless you allow more: claw limits set epsilon NUMBER"
-            )
-        return ""
-
     def held_up(self) -> tuple[str, ...]:
         """Why it can't begin a round right now, one sentence each; empty where it can."""
-        if over := self.over():
-            return (over,)
-        return tuple(self._limits.reasons(spent_today(self._part)))
+        return gates(self._part.vault, self._part.consent, self._limits, self._part.limits)
 
     async def round(self) -> Done | HeldUp:
         """Take part in the next round.
@@ -141,7 +128,7 @@ class Participant:
         database = self._part.vault.database
         bounds = Bounds(
             self._limits,
-            lambda: spent_today(self._part),
+            lambda: _spent_today(self._part.vault),
             lambda seconds: database.write(lambda c: LearningDays.add(c, trained_s=seconds)),
         )
         self._learned = self._learner.learn(
@@ -172,7 +159,45 @@ class Participant:
         self._part.vault.log.append(entry)
 
 
-def spent_today(part: Part) -> Spent:
+def gates(vault: "Vault", consent: Consent, limits: Limits, settings: "LimitSettings") -> tuple[str, ...]:
+    """Why a device can't begin a round of a task right now, one sentence each; empty where it can.
+
+    Args:
+        vault: Open.
+        consent: To the task.
+        limits: Of this machine.
+        settings: The person's.
+    """
+    if not ConsentStore(vault.database).holds(consent.version):
+        return ("The consent to it doesn't hold any more.",)
+    if over := _over(vault, consent, settings):
+        return (over,)
+    skill = task_of(consent).skill
+    few = len(ExampleStore(vault.database).records(skill)) < FEWEST
+    lacks = [f"{skill} has fewer than {FEWEST} examples (`claw skill examples`)."] if few else []
+    return (*lacks, *limits.reasons(_spent_today(vault)))
+
+
+def _over(vault: "Vault", consent: Consent, settings: "LimitSettings") -> str:
+    """Why this device never takes part in a task again, as things are; empty while it may."""
+    task = task_of(consent)
+    times = ParticipationStore(vault.database).times(consent.federation, consent.task)
+    if times >= task.plan.participations:
+        return f"It has taken part {times:,} times, as often as the plan allows."
+    try:
+        check_acceptable(task, settings)
+    except NotAcceptable as error:
+        return f"{error.message} {error.hint}"
+    cost = after_one_more(vault.database, consent.federation, task)
+    if cost > settings.epsilon_a_year:
+        return (
+            f"Once more would cost ε = {cost:.2f} this year; you allow {settings.epsilon_a_year:g}. "
+            "It is over, unless you allow more: claw limits set epsilon NUMBER"
+        )
+    return ""
+
+
+def _spent_today(vault: "Vault") -> Spent:
     """What learning took of today's limits."""
-    used = LearningDays(part.vault.database).today()
+    used = LearningDays(vault.database).today()
     return Spent(used.uploaded, used.trained_s)

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from fl_client.errors import ConsentNeeded
+from fl_client.errors import ConsentNeeded, TrainingStopped
 from vault.consent_store import Consent, ConsentStore
 from vault.errors import ClawError
 from vault.pause import PauseLatch
@@ -18,7 +18,7 @@ from vault.pause import PauseLatch
 if TYPE_CHECKING:
     from vault.store import Vault
 
-__all__ = ["Stopping"]
+__all__ = ["Stopping", "ended"]
 
 _LOOK_EVERY_S = 0.2
 
@@ -107,3 +107,8 @@ class Stopping(threading.Event):
         finally:
             over = True
             watching.cancel()
+
+
+def ended() -> ClawError:
+    """The error of what the end of the process ends."""
+    return TrainingStopped("It was ended.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.models.gguf import read_header
-from cli.skill_train import base_of
+from cli.at_work import base_of
 from tests.fixtures.command import Person
 
 SKILL = "backwards"

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federation import requests
 from federation.errors import Refused
 from federation.requests import HOLDS_S, content_digest, sign_request, verify_request
 
@@ -109,6 +110,33 @@ def test_a_key_of_small_order_signs_nothing() -> None:
     headers["signature"] = "claw=:" + base64.b64encode(b"\x01" + bytes(63)).decode() + ":"
     with pytest.raises(Refused):
         verify(headers)
+
+
+@given(st.data())
+def test_the_form_that_devices_send_is_read_as_the_library_reads_it(data: st.DataObject) -> None:
+    """What isn't in that form goes to the library; what is, is taken or refused just as there."""
+    headers = signed()
+    name = data.draw(st.sampled_from(sorted(headers)))
+    at = data.draw(st.integers(0, len(headers[name])))
+    put = data.draw(st.sampled_from(["", "0", "1", "A", "=", ":", '"', "ed25519", "?1"]))
+    headers[name] = headers[name][:at] + put + headers[name][at + data.draw(st.integers(0, 2)) :]
+    method = data.draw(st.sampled_from(["POST", "post", "PUT"]))
+    target = data.draw(st.sampled_from([TARGET, "/v1/tasks/minutes/check-ins", "/v1/a/../tasks", "/v1//a", "/"]))
+    if data.draw(st.booleans()):
+        headers = signed(7, target)
+    now = NOW + data.draw(st.sampled_from([-31, 0, 91]))
+    with pytest.MonkeyPatch.context() as patch:
+        ours = outcome(method, target, headers, now)
+        patch.setattr(requests, "_plain", lambda *_: None)
+        assert outcome(method, target, headers, now) == ours
+
+
+def outcome(method: str, target: str, headers: dict[str, str], now: float) -> object:
+    """What comes of a request: who signed it, or that it is refused."""
+    try:
+        return verify_request(method, target, headers, SHA256, now)
+    except Refused:
+        return None
 
 
 @given(st.data())

@@ -16,6 +16,7 @@ from orchestrator.content import Content
 from orchestrator.database import Database
 from orchestrator.registrar import RegistrarDesk
 from orchestrator.service import Service
+from orchestrator.unsigned import Unsigned
 
 __all__ = ["Here"]
 
@@ -28,6 +29,7 @@ class Here:
 
     Attributes:
         service: The orchestrator's parts.
+        unsigned: How much it does for those who don't sign.
         desk: The registrar's.
     """
 
@@ -37,6 +39,7 @@ class Here:
         self.log = log.public_key().public_bytes_raw()
         self.federation = federation_digest(self.registrar, self.log)
         self.database = Database(f"sqlite:///{folder}/orchestrator.db")
+        self.unsigned = Unsigned(0, 1_000_000)
         self.service = Service(self.database, Content(str(folder / "content")), self.registrar, log)
         (folder / "registrar").mkdir()
         self.desk = RegistrarDesk(folder / "registrar", registrar, self.federation, self.database)
@@ -44,7 +47,7 @@ class Here:
     @contextlib.asynccontextmanager
     async def running(self, *, registrar: bool = True) -> AsyncIterator[httpx.AsyncClient]:
         """Both at work, and what reaches them."""
-        app = application(self.service)
+        app = application(self.service, self.unsigned)
         async with self.service.running():
             admitting = asyncio.create_task(self._admit()) if registrar else None
             transport = httpx.ASGITransport(app, raise_app_exceptions=True)

@@ -182,7 +182,8 @@ def test_what_is_longer_than_a_message_can_be_is_not_waited_for(tmp_path: Path) 
         device = await joined(here, http)
         for step in ("advertise", "mask"):
             got = await device.signed("PUT", f"/v1/tasks/{TASK.name}/rounds/1/{step}", bytes(1 << 20))
-            assert got.status_code == 403
+            assert got.status_code == 413
             assert "longer" in got.text
+            assert got.headers["connection"] == "close"
 
     tell(tmp_path, story)
