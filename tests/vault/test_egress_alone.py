@@ -38,6 +38,13 @@ ALLOWED = {
     "agent/worker/vocabulary.py": {"ctypes": "hands buffers to llama.cpp"},
     "cli/config.py": {"subprocess": "starts the person's editor"},
     "cli/main.py": {"getattr by a computed name, sys handed on": "looks at the three standard streams"},
+    "fl_client/limits/bus.py": {
+        "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the desktop, over D-Bus"
+    },
+    "fl_client/limits/choices.py": {"getattr by a computed name": "a setting by its name"},
+    "fl_client/limits/x_server.py": {
+        "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the X server of this machine"
+    },
     "fl_client/training/program.py": {"find_spec by a computed name": "finds packages' folders, by constants"},
     "skills/bundled/__init__.py": {
         "import_module by a computed name": "a bundled skill's own package, by a constant",
