@@ -31,7 +31,8 @@ limits:
   epsilon      E               privacy loss of a task in a year; then it is over
 
 All are strict until you loosen them. What can't be told on this machine counts
-as no. They hold while it trains, too: it stops, and goes on from its checkpoint.
+as no. They hold while it trains, too: then it stops, and goes on later from its
+last checkpoint.
 """
 
 

@@ -106,8 +106,10 @@ def in_words(name: str, value: Value) -> str:
             return "all day" if Hours.read(value) == ALL_DAY else value
         case _, (bool() | 0) if "off" in CHOICES[name].words:
             return "on" if value else "off"
-        case _, (int() | float()):
-            return f"{value:,g}{CHOICES[name].unit}"
+        case _, int():
+            return f"{value:,}{CHOICES[name].unit}"
+        case _, float():
+            return f"{value:{',.0f' if value >= 1000 else 'g'}}{CHOICES[name].unit}"
     return str(value)
 
 

@@ -147,7 +147,7 @@ class Limits:
             yield Reading("epsilon", says, "no task yet", True, "")
         for task, lost in epsilon.items():
             holds = lost < most
-            over = f"{task} has taken ε {lost:.2f} of this year's {most:g}; it is over for good."
+            over = f"{task} has taken ε {lost:.2f} of this year's {most:,g}; it is over for good."
             yield Reading("epsilon", says, f"{lost:.2f} for {task}", holds, "" if holds else over)
 
     def _idle(self) -> Found:

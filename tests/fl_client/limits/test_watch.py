@@ -2,11 +2,14 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from fl_client.limits import Limits, LimitWatch, Sources, Spent
 from tests.fl_client.limits.desktop import Bus
+from vault.home import Home
+from vault.pause import PauseLatch, StopOrPause
 from vault.settings import LimitSettings
 
 WARM = LimitSettings(charger=False, idle_minutes=0, unmetered=False, disk_free_mib=0, temperature=80)
@@ -55,6 +58,16 @@ def test_it_is_set_also_while_something_else_is_to_end(machine: Sources) -> None
         stop.set()
         assert watch.is_set()
     assert watch.why == ""
+
+
+def test_a_pause_ends_it_too(machine: Sources, tmp_path: Path) -> None:
+    latch = PauseLatch(Home.locate({"CLAW_HOME": str(tmp_path / "home")}))
+    with LimitWatch(Limits(WARM, machine), Spent(0, 0.0)) as watch:
+        either = StopOrPause(watch, latch)
+        assert not either.is_set()
+        latch.engage("a test")
+        assert either.is_set()
+        assert not watch.is_set()
 
 
 def test_when_it_is_over_nobody_watches_any_longer_and_it_stays_as_it_was(machine: Sources) -> None:
