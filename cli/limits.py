@@ -17,7 +17,7 @@ __all__ = ["configure", "run"]
 _EPILOG = """\
 limits:
   charger      on | off        wait for a charger
-  idle         MINUTES | off   wait until nobody has used the machine for so long
+  idle         MINUTES | off   wait until it hasn't been used for so long
   unmetered    on | off        wait for a network that doesn't count bytes
   hours        22:00-06:00     between which times of the day; off for all day
   threads      N | half        CPU threads, or half of the cores
