@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from http_message_signatures import (
     HTTPMessageSigner,
@@ -25,7 +26,16 @@ from federation.digests import has_holder
 from federation.errors import Refused
 from federation.stream import Random
 
-__all__ = ["COUNTER", "DIGEST", "HOLDS_S", "Signed", "content_digest", "sign_request", "verify_request"]
+__all__ = [
+    "COUNTER",
+    "DIGEST",
+    "HOLDS_S",
+    "Signed",
+    "content_digest",
+    "digest_in",
+    "sign_request",
+    "verify_request",
+]
 
 COUNTER = "Claw-Counter"
 DIGEST = "Content-Digest"
@@ -41,6 +51,15 @@ _MOST_HEADER = 1024
 _KEY = re.compile("[0-9a-f]{64}")
 _COUNT = re.compile("[1-9][0-9]{0,15}")
 _NONCE = re.compile("[A-Za-z0-9_-]{22}")
+_BODY = re.compile("sha-256=:([A-Za-z0-9+/]{43}=):")
+_PLAIN_METHOD = re.compile("[A-Z]+")
+_PLAIN_PATH = re.compile("(?:/[A-Za-z0-9_-]+)+")
+_PLAIN_INPUT = re.compile(
+    r'claw=(\("@method" "@path" "@query" "content-digest" "claw-counter"\)'
+    r';created=(0|[1-9][0-9]{0,11});keyid="([0-9a-f]{64})";alg="ed25519";expires=(0|[1-9][0-9]{0,11})'
+    r';nonce="[A-Za-z0-9_-]{22}";tag="openclaw-core-1")'
+)
+_PLAIN_SIGNATURE = re.compile("claw=:([A-Za-z0-9+/]{86}==):")
 
 
 class Signed(NamedTuple):
@@ -89,6 +108,18 @@ class _Verifier(HTTPMessageVerifier):
 def content_digest(body_sha256: bytes) -> str:
     """The value of the header `Content-Digest` for a body of this SHA-256."""
     return f"sha-256=:{base64.b64encode(body_sha256).decode()}:"
+
+
+def digest_in(header: str) -> bytes:
+    """The SHA-256 in a `Content-Digest`; of the body that is still to come, perhaps.
+
+    Raises:
+        Refused: there is none, or another kind of digest.
+    """
+    found = _BODY.fullmatch(header)
+    if found is None:
+        raise Refused("The request doesn't say which body was signed.")
+    return base64.b64decode(found[1])
 
 
 def sign_request(
@@ -146,6 +177,8 @@ def verify_request(method: str, target: str, headers: Mapping[str, str], body_sh
         raise Refused("The request's body isn't the one that was signed.")
     if not _COUNT.fullmatch(given[COUNTER.lower()]):
         raise Refused("The request has no counter.")
+    if (plain := _plain(method, target, given, now)) is not None:
+        return plain
     verifier = _Verifier(signature_algorithm=algorithms.ED25519, key_resolver=_Keys())
     try:
         (found,) = verifier.verify(_Request(method, _url(target), given), expect_tag=_TAG)
@@ -153,14 +186,37 @@ def verify_request(method: str, target: str, headers: Mapping[str, str], body_sh
         raise Refused("The request's signature is false.") from None
     if list(found.covered_components) != [f'"{name}"' for name in (*_COVERED, "@signature-params")]:
         raise Refused("The request's signature covers something else.")
-    _check_times(found.parameters, now)
+    _check_times(found.parameters.get("created"), found.parameters.get("expires"), now)
     if not _NONCE.fullmatch(str(found.parameters.get("nonce", ""))):
         raise Refused("The request's signature has no nonce.")
     return Signed(bytes.fromhex(str(found.parameters["keyid"])), int(given[COUNTER.lower()]))
 
 
-def _check_times(parameters: Mapping[str, Any], now: float) -> None:
-    created, expires = parameters.get("created"), parameters.get("expires")
+def _plain(method: str, target: str, given: Mapping[str, str], now: float) -> Signed | None:
+    """Who signed a request in the very form that `sign_request` gives it; `None` leaves it to the library.
+
+    RFC 9421, section 2.5, for that one form: nothing in it is to be parsed or brought into another form. It takes
+    a quarter of the library's time, and an orchestrator does little else as often.
+    """
+    found, value = _PLAIN_INPUT.fullmatch(given["signature-input"]), _PLAIN_SIGNATURE.fullmatch(given["signature"])
+    if found is None or value is None:
+        return None
+    if not _PLAIN_METHOD.fullmatch(method) or not _PLAIN_PATH.fullmatch(target):
+        return None
+    device = bytes.fromhex(found[3])
+    base = (
+        f'"@method": {method}\n"@path": {target}\n"@query": ?\n"content-digest": {given[DIGEST.lower()]}\n'
+        f'"claw-counter": {given[COUNTER.lower()]}\n"@signature-params": {found[1]}'
+    )
+    try:
+        _Keys().resolve_public_key(found[3]).verify(base64.b64decode(value[1]), base.encode("ascii"))
+    except (InvalidSignature, ValueError):
+        raise Refused("The request's signature is false.") from None
+    _check_times(int(found[2]), int(found[4]), now)
+    return Signed(device, int(given[COUNTER.lower()]))
+
+
+def _check_times(created: object, expires: object, now: float) -> None:
     if type(created) is not int or type(expires) is not int or not 0 <= expires - created <= HOLDS_S:
         raise Refused("The request's signature doesn't say until when it holds.")
     if not created - _SKEW_S <= now <= expires + _SKEW_S:

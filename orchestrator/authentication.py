@@ -1,15 +1,16 @@
 """Who sent a request: a device that was admitted, signing each request anew, and not too often."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
-from sqlalchemy import case
+from sqlalchemy import bindparam, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from federation.errors import Refused
-from federation.requests import verify_request
+from federation.errors import FederationError, Refused
+from federation.requests import DIGEST, Signed, digest_in, verify_request
 from orchestrator.database import Database
-from orchestrator.errors import NotAllowed, TooMuch
+from orchestrator.errors import NotAllowed, OrchestratorError, TooMuch
 from orchestrator.tables import devices
 
 __all__ = ["Authentication"]
@@ -29,51 +30,78 @@ class Authentication:
         self._database = database
         self._now = now
 
-    async def device(self, method: str, target: str, headers: Mapping[str, str], body_sha256: bytes) -> bytes:
-        """The device that signed a request; the request is used up, whatever comes of it.
+    def signed(self, method: str, target: str, headers: Mapping[str, str]) -> tuple[Signed, bytes]:
+        """Who signed a request, before its body is read; and the SHA-256 that the body has to have.
 
         Args:
             method: Such as `POST`.
             target: Path and query, as they came.
             headers: By their names in lower case.
-            body_sha256: Of the body that came.
 
         Raises:
-            NotAllowed: nobody signed just that; or the device isn't admitted, or was revoked; or it is an older
-                request.
-            TooMuch: it asked too often.
+            NotAllowed: nobody signed just that, or not now.
         """
         try:
-            signed = verify_request(method, target, headers, body_sha256, self._now())
+            body_sha256 = digest_in(headers.get(DIGEST.lower(), ""))
+            return verify_request(method, target, headers, body_sha256, self._now()), body_sha256
         except Refused as error:
             raise NotAllowed(error.message) from None
-        async with self._database.transaction() as connection:
-            requests, limit = await self._count(connection, signed.device, signed.counter)
-        if requests > limit:
-            raise TooMuch("That is more requests than this device may make in a minute.")
-        return signed.device
 
-    async def _count(self, connection: AsyncConnection, device: bytes, counter: int) -> tuple[int, int]:
-        minute = int(self._now()) // _MINUTE_S
-        row = (
-            await connection.execute(
-                devices.update()
-                .where(
-                    devices.c.identity == device,
-                    devices.c.counter < counter,
-                    devices.c.certificate.is_not(None),
-                    devices.c.revoked.is_(None),
-                )
-                .values(
-                    counter=counter,
-                    requests=case((devices.c.minute == minute, devices.c.requests + 1), else_=1),
-                    minute=minute,
-                )
-                .returning(devices.c.requests, devices.c.requests_a_minute)
-            )
-        ).first()
+    async def knows(self, device: bytes) -> bool:
+        """Whether a device is admitted, before a long body is waited for."""
+        async with self._database.transaction() as connection:
+            return (await connection.execute(_KNOWN, {"device": device})).first() is not None
+
+    @contextlib.asynccontextmanager
+    async def request(self, signed: Signed) -> AsyncIterator[AsyncConnection]:
+        """One transaction for a request and what it asks for. The request is used up, whatever comes of it.
+
+        Args:
+            signed: Who signed it.
+
+        Yields:
+            The transaction. Where what is done in it is refused, it is taken back, but for the request itself.
+
+        Raises:
+            NotAllowed: the device isn't admitted, or was revoked; or this is an older request.
+            TooMuch: the device asked too often.
+        """
+        async with self._database.engine.connect() as connection:
+            await self._use_up(connection, signed)
+            try:
+                yield connection
+            except (OrchestratorError, FederationError):
+                await connection.rollback()
+                await self._use_up(connection, signed)
+                await connection.commit()
+                raise
+            await connection.commit()
+
+    async def _use_up(self, connection: AsyncConnection, signed: Signed) -> None:
+        values = {"device": signed.device, "next": signed.counter, "this_minute": int(self._now()) // _MINUTE_S}
+        row = (await connection.execute(_USE_UP, values)).first()
         if row is None:
             raise NotAllowed(
                 "This device isn't admitted, was revoked, or sent this request, or a later one, before."
             )
-        return int(row.requests), int(row.requests_a_minute)
+        if row.requests > row.requests_a_minute:
+            raise TooMuch("That is more requests than this device may make in a minute.")
+
+
+_ADMITTED = (
+    devices.c.identity == bindparam("device"),
+    devices.c.certificate.is_not(None),
+    devices.c.revoked.is_(None),
+)
+_KNOWN = select(devices.c.identity).where(*_ADMITTED)
+_USE_UP = (
+    devices.update()
+    .where(*_ADMITTED, devices.c.counter < bindparam("next"))
+    .values(
+        counter=bindparam("next"),
+        requests=case((devices.c.minute == bindparam("this_minute"), devices.c.requests + 1), else_=1),
+        minute=bindparam("this_minute"),
+    )
+    .returning(devices.c.requests, devices.c.requests_a_minute)
+)
+"""Made once: putting a statement together takes longer than having it executed."""

@@ -47,8 +47,12 @@ class Database:
                 hint="It looks like sqlite:///FILE or postgresql://USER@HOST/NAME.",
             ) from None
         self.shared = parsed.drivername == "postgresql"
-        more: dict[str, Any] = {"pool_size": _CONNECTIONS, "pool_pre_ping": True} if self.shared else {}
-        self.engine: AsyncEngine = create_async_engine(parsed.set(drivername=driver), **more)
+        # One after the other is as fast as SQLite writes. A connection that broke costs one request, which is made
+        # again, where asking each one before its use would cost every request as much as its own work.
+        connections = _CONNECTIONS if self.shared else 1
+        self.engine: AsyncEngine = create_async_engine(
+            parsed.set(drivername=driver), pool_size=connections, max_overflow=0
+        )
         if not self.shared:
             event.listen(self.engine.sync_engine, "connect", _on_connect)
             event.listen(self.engine.sync_engine, "begin", _on_begin)

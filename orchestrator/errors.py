@@ -4,10 +4,12 @@ OrchestratorError
 ├── NotThere      what is asked for isn't there
 ├── NotNow        it can't be done in this state; most of the time, later
 ├── NotAllowed    who asks may not
+├── TooLong       it is longer than such a message can be
+├── TooSlow       it takes longer to come than its signature holds
 └── TooMuch       more than anybody may ask for at once
 """
 
-__all__ = ["NotAllowed", "NotNow", "NotThere", "OrchestratorError", "TooMuch"]
+__all__ = ["NotAllowed", "NotNow", "NotThere", "OrchestratorError", "TooLong", "TooMuch", "TooSlow"]
 
 
 class OrchestratorError(Exception):
@@ -34,6 +36,14 @@ class NotNow(OrchestratorError):
 
 class NotAllowed(OrchestratorError):
     """Who asks may not."""
+
+
+class TooLong(OrchestratorError):
+    """It is longer than such a message can be."""
+
+
+class TooSlow(OrchestratorError):
+    """It takes longer to come than its signature holds."""
 
 
 class TooMuch(OrchestratorError):

@@ -1,7 +1,7 @@
 """What Prometheus is told: counts and times by address, never who asked."""
 
-from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.types import Scope
 
 __all__ = ["Metrics"]
 
@@ -17,11 +17,11 @@ class Metrics:
             "claw_request_seconds", "From a request to its answer.", ("address",), registry=self._registry
         )
 
-    def request(self, request: Request, status: int, seconds: float) -> None:
+    def request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request, under the form of its address."""
-        route = request.scope.get("route")
+        route = scope.get("route")
         address = getattr(route, "path", "other")
-        self._requests.labels(request.method if route else "other", address, str(status)).inc()
+        self._requests.labels(scope["method"] if route else "other", address, str(status)).inc()
         self._seconds.labels(address).observe(seconds)
 
     def text(self) -> bytes:

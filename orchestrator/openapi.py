@@ -10,6 +10,7 @@ from orchestrator.app import application
 from orchestrator.content import Content
 from orchestrator.database import Database
 from orchestrator.service import Service
+from orchestrator.unsigned import Unsigned
 
 __all__ = ["described"]
 
@@ -22,7 +23,7 @@ def described(folder: Path) -> str:
     """
     key = Ed25519PrivateKey.from_private_bytes(bytes(32))
     service = Service(Database("sqlite:///nowhere"), Content(str(folder)), bytes(32), key)
-    return json.dumps(application(service).openapi(), indent=1, sort_keys=True) + "\n"
+    return json.dumps(application(service, Unsigned(0, 1)).openapi(), indent=1, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from federation.enrolment import Registrar
@@ -72,25 +72,27 @@ class RoundStore:
         self._random = random
         self._servers: OrderedDict[tuple[int, str], Server] = OrderedDict()
 
-    async def round(self, connection: AsyncConnection, task: str, number: int, *, lock: str = "") -> StoredRound:
+    async def round(self, connection: AsyncConnection, task: str, number: int) -> StoredRound:
         """A round by its task's name and its number.
-
-        Args:
-            connection: In a transaction.
-            task: The task's name.
-            number: Of the round.
-            lock: `share` keeps the round at its step until the transaction ends.
 
         Raises:
             NotThere: there is none.
         """
-        query = _QUERY.where(tasks.c.name == task, rounds.c.number == number)
-        if lock == "share":
-            query = query.with_for_update(read=True, of=rounds)
-        row = (await connection.execute(query)).first()
+        row = (await connection.execute(_ONE, {"of_task": task, "numbered": number})).first()
         if row is None:
             raise NotThere("There is no such round.")
         return _round_of(row)
+
+    async def at_step(
+        self, connection: AsyncConnection, task: str, number: int, step: str, now: float
+    ) -> StoredRound | None:
+        """A round, kept at its step until the transaction ends; `None` if it is at another, or its time is over.
+
+        Only a step that is open is kept: whoever closes it waits for those who are in time, and for nobody else.
+        """
+        values = {"of_task": task, "numbered": number, "at": step, "now": now}
+        row = (await connection.execute(_AT_STEP, values)).first()
+        return None if row is None else _round_of(row)
 
     async def due(self, connection: AsyncConnection, now: float) -> StoredRound | None:
         """A round whose step's time is over and that nobody else closes right now; locked."""
@@ -191,6 +193,11 @@ _QUERY = select(
     rounds.c.outcome,
     tasks.c.message.label("task_message"),
 ).join_from(rounds, tasks)
+
+_ONE = _QUERY.where(tasks.c.name == bindparam("of_task"), rounds.c.number == bindparam("numbered"))
+_AT_STEP = _ONE.where(rounds.c.step == bindparam("at"), rounds.c.deadline > bindparam("now")).with_for_update(
+    read=True, of=rounds
+)
 
 
 def _round_of(row: Any) -> StoredRound:  # noqa: ANN401  a row of `_QUERY`

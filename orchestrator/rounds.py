@@ -8,34 +8,29 @@ once and kept nowhere else. Steps are closed by whichever replica finds one comp
 import random
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Select, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from federation.api import CheckInReply, Joined, State, Wait
-from federation.digests import DIGEST_BYTES, digest
+from federation.api import State
+from federation.digests import digest
 from federation.enrolment import Registrar
 from federation.errors import Aborted, Malformed, Refused
 from federation.messages import Message, decode, encode
-from federation.secagg.plan import Round
 from federation.secagg.server import STEPS
 from federation.secagg.wire import Advertise, Consistency, Masked, Reveal, Share, Unmask, most_bytes
 from federation.stream import Random
-from federation.task import Task, read_task
 from orchestrator.database import Database
 from orchestrator.errors import NotAllowed, NotNow, NotThere
 from orchestrator.round_store import COLUMNS, RoundStore, StoredRound, step_number
-from orchestrator.tables import lanes, members, releases, rounds, tasks
+from orchestrator.tables import lanes, members, rounds, tasks
 
 __all__ = ["Rounds"]
 
 _OVER_SELECTED = 1.3
 """Adverts by cohort at which no more are waited for: large deployments take 130 % (Bonawitz et al. 2019)."""
 _LANES = 4
-_RETRY_S = 5.0
-_LONGEST_WAIT_S = 60.0
 _AFTER_ABORT_S = 2.0
 """A round that can't be finished may be followed by another like it: not as fast as can be."""
 _Sent = Advertise | Reveal | Share | Masked | Consistency | Unmask
@@ -69,42 +64,21 @@ class Rounds:
     ) -> None:
         self.store = RoundStore(registrar, random)
         self._database = database
-        self._registrar = registrar
         self._now = now
-        self._random = random
         self._lanes = _LANES if database.shared else 1
 
-    async def check_in(self, name: str, device: bytes) -> CheckInReply:
-        """A device is ready.
-
-        Raises:
-            NotThere: there is no such task.
-            NotNow: it is over, or the device took part as often as it may.
-        """
-        async with self._database.transaction() as connection:
-            query = select(tasks).where(tasks.c.name == name)
-            row = (await connection.execute(query)).first()
-            if row is None:
-                raise NotThere("There is no such task.")
-            task = read_task(bytes(row.message))
-            if row.state != "open":
-                raise NotNow("The task is paused." if row.state == "paused" else "The task is over.")
-            if await self._took_part(connection, row.digest, device) >= task.plan.participations:
-                raise NotNow("This device has taken part as often as the plan allows.")
-            running = await self._running(connection, row.digest)
-            if running is None:
-                if row.not_before > self._now():
-                    return self._wait(row.not_before - self._now(), "the next round begins later")
-                running = await self._begin(connection, bytes(row.digest), task)
-                if running is None:
-                    return self._wait(_RETRY_S, "a round is about to begin")
-            left = running.deadline - self._now()
-            if running.step == "advertise" and left > 0:
-                return Joined(running.number, encode(running.this), running.release, left)
-            return self._wait(_until_next(running, left), "a round is under way")
-
-    async def take(self, name: str, number: int, step: str, device: bytes, body: bytes) -> int | None:
+    async def take(
+        self, connection: AsyncConnection, name: str, number: int, step: str, device: bytes, body: bytes
+    ) -> int | None:
         """Take a device's message.
+
+        Args:
+            connection: In a transaction; what is taken counts once it is committed.
+            name: Of the task.
+            number: Of the round.
+            step: Whose message it is.
+            device: Who signed the request.
+            body: The message.
 
         Returns:
             The id of the round, if its step may be complete now.
@@ -116,63 +90,67 @@ class Rounds:
         """
         if step not in _SENT:
             raise NotThere("There is no such step.")
-        async with self._database.transaction() as connection:
-            stored = await self.store.round(connection, name, number, lock="share")
-            kind = _SENT[step]
-            try:
-                message = decode(body, kind, most_bytes(kind, stored.task.plan.secagg))
-            except Malformed as error:
-                raise NotAllowed(error.message) from None
-            if message.device != device:
-                raise NotAllowed("The message is another device's.")
-            column = COLUMNS[step]
-            kept = _kept_of(message)
-            row = (await connection.execute(_member(stored.id, device))).first()
-            if row is not None and getattr(row, column) is not None:
-                if bytes(getattr(row, column)) == kept:
-                    return None  # the answer to it was lost on the way
-                raise NotAllowed("The device sent something else at this step before.")
-            if stored.step != step or stored.deadline <= self._now():
-                raise NotNow(f"The round is at the step “{stored.step}”, or beyond.")
-            if step != "advertise" and (row is None or not row.chosen):
-                raise NotAllowed("The device isn't in this round.")
-            await self._check(connection, stored, message)
-            if isinstance(message, Advertise):
-                await connection.execute(
-                    members.insert().values(round=stored.id, device=device, advert=kept, chosen=False)
-                )
-            else:
-                if isinstance(message, Masked):
-                    await self._add(connection, stored, message)
-                changed = await connection.execute(
-                    members.update()
-                    .where(members.c.round == stored.id, members.c.device == device, members.c[column].is_(None))
-                    .values({column: kept})
-                )
-                if changed.rowcount != 1:
-                    raise NotAllowed("The device sent something at this step just now.")
-            return stored.id if await self._complete(connection, stored) else None
+        at_step = await self.store.at_step(connection, name, number, step, self._now())
+        stored = at_step or await self.store.round(connection, name, number)
+        kind = _SENT[step]
+        try:
+            message = decode(body, kind, most_bytes(kind, stored.task.plan.secagg))
+        except Malformed as error:
+            raise NotAllowed(error.message) from None
+        if message.device != device:
+            raise NotAllowed("The message is another device's.")
+        kept = _kept_of(message)
+        row = (await connection.execute(_SAID[step], {"in_round": stored.id, "of_device": device})).first()
+        if row is not None and row.said is not None:
+            if bytes(row.said) == kept:
+                return None  # the answer to it was lost on the way
+            raise NotAllowed("The device sent something else at this step before.")
+        if at_step is None:
+            raise NotNow(f"The round is at the step “{stored.step}”, or beyond.")
+        if step != "advertise" and (row is None or not row.chosen):
+            raise NotAllowed("The device isn't in this round.")
+        await self._check(connection, stored, message)
+        if isinstance(message, Masked):
+            await self._add(connection, stored, message)
+        values = {"in_round": stored.id, "of_device": device, "kept": kept}
+        if isinstance(message, Advertise):
+            await connection.execute(_ADVERTISED, values)
+        elif (await connection.execute(_SAYS[step], values)).rowcount != 1:
+            raise NotAllowed("The device sent something at this step just now.")
+        return stored.id if await self._complete(connection, stored) else None
 
-    async def tell(self, name: str, number: int, step: str, device: bytes) -> bytes:
+    async def tell(self, connection: AsyncConnection, name: str, number: int, step: str, device: bytes) -> bytes:
         """What a device is told at the beginning of a step.
+
+        It follows from what came in the steps before, which are closed: so the round isn't kept at its step for it,
+        and devices that ask don't keep anybody from closing it.
+
+        Args:
+            connection: In a transaction.
+            name: Of the task.
+            number: Of the round.
+            step: Which begins.
+            device: Who signed the request.
 
         Raises:
             NotThere: there is no such round.
             NotNow: the round is at another step.
             NotAllowed: the device isn't in the round.
         """
-        async with self._database.transaction() as connection:
-            stored = await self.store.round(connection, name, number, lock="share")
-            if stored.step != step or step not in STEPS:
-                raise NotNow(f"The round is at the step “{stored.step}”.")
-            row = (await connection.execute(_member(stored.id, device))).first()
-            if row is None or not row.chosen:
-                raise NotAllowed("The device isn't in this round.")
-            try:
-                server = await self.store.server(connection, stored)
-                return encode(server.opening(device))
-            except Refused as error:
-                raise NotAllowed(error.message) from None
+        stored = await self.store.round(connection, name, number)
+        if stored.step != step or step not in STEPS:
+            raise NotNow(f"The round is at the step “{stored.step}”.")
+        row = (await connection.execute(_SAID[step], {"in_round": stored.id, "of_device": device})).first()
+        if row is None or not row.chosen:
+            raise NotAllowed("The device isn't in this round.")
+        try:
+            server = await self.store.server(connection, stored)
+        except (Malformed, Aborted):
+            raise NotNow("The round has ended.") from None  # just now: what it needed is gone
+        try:
+            return encode(server.opening(device))
+        except Refused as error:
+            raise NotAllowed(error.message) from None
 
     async def state(self, name: str, number: int) -> State:
         """How far a round is.
@@ -320,60 +298,20 @@ class Rounds:
         where = lanes.c.round == stored.id, lanes.c.lane == row.lane
         await connection.execute(lanes.update().where(*where).values(total=total.astype("<u4").tobytes()))
 
-    async def _running(self, connection: AsyncConnection, task: bytes) -> StoredRound | None:
-        query = select(tasks.c.name, rounds.c.number).join_from(rounds, tasks)
-        query = query.where(rounds.c.task == task, rounds.c.step.in_((*STEPS, "sum")))
-        row = (await connection.execute(query)).first()
-        return None if row is None else await self.store.round(connection, row.name, row.number)
 
-    async def _begin(self, connection: AsyncConnection, task_digest: bytes, task: Task) -> StoredRound | None:
-        """Begin the next round; nothing where another replica just does."""
-        query = select(tasks.c.next_round).where(tasks.c.digest == task_digest)
-        number = (await connection.execute(query.with_for_update(skip_locked=True))).scalar()
-        if number is None or await self._running(connection, task_digest) is not None:
-            return None
-        newest = select(func.max(releases.c.number)).where(releases.c.task == task_digest)
-        release = (await connection.execute(newest)).scalar_one()
-        nonce, now = self._random(DIGEST_BYTES), self._now()
-        this = Round.begin(self._registrar.federation, task.name, number, task_digest, nonce)
-        await connection.execute(
-            rounds.insert().values(
-                task=task_digest,
-                number=number,
-                message=encode(this),
-                nonce=nonce,
-                release=release,
-                step="advertise",
-                deadline=now + task.stages.advertise,
-                begun=now,
-            )
-        )
-        await connection.execute(tasks.update().where(tasks.c.digest == task_digest).values(next_round=number + 1))
-        return await self.store.round(connection, task.name, number)
-
-    @staticmethod
-    async def _took_part(connection: AsyncConnection, task: bytes, device: bytes) -> int:
-        query = select(func.count()).select_from(members.join(rounds, members.c.round == rounds.c.id))
-        query = query.where(rounds.c.task == task, members.c.device == device, members.c.upload.is_not(None))
-        return int((await connection.execute(query)).scalar_one())
-
-    @staticmethod
-    def _wait(seconds: float, why: str) -> Wait:
-        """Devices that were told to wait at the same moment don't come back at the same moment."""
-        return Wait(round(max(1.0, seconds) * random.uniform(1.0, 1.5), 1), why)  # noqa: S311  spreads them
-
-
-def _until_next(running: StoredRound, left: float) -> float:
-    """Seconds until the next round begins, at the latest, if this one goes on to its end."""
-    if running.step not in STEPS:
-        return _RETRY_S
-    later = STEPS[step_number(running.step) + 1 :]
-    rest = float(sum(getattr(running.task.stages, step) for step in later))
-    return min(max(0.0, left) + rest, _LONGEST_WAIT_S)
-
-
-def _member(round_: int, device: bytes) -> "Select[Any]":
-    return select(members).where(members.c.round == round_, members.c.device == device)
+_OF_DEVICE = members.c.round == bindparam("in_round"), members.c.device == bindparam("of_device")
+_SAID = {
+    step: select(members.c.chosen, members.c[column].label("said")).where(*_OF_DEVICE)
+    for step, column in COLUMNS.items()
+}
+_SAYS = {
+    step: members.update().where(*_OF_DEVICE, members.c[column].is_(None)).values({column: bindparam("kept")})
+    for step, column in COLUMNS.items()
+}
+_ADVERTISED = members.insert().values(
+    round=bindparam("in_round"), device=bindparam("of_device"), advert=bindparam("kept"), chosen=False
+)
+"""Made once: putting a statement together takes longer than having it executed."""
 
 
 def _kept_of(message: Message) -> bytes:

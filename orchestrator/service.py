@@ -16,6 +16,7 @@ from federation.invites import federation_digest
 from federation.releases import ORIGIN
 from federation.secagg.server import STEPS
 from orchestrator.authentication import Authentication
+from orchestrator.check_ins import CheckIns
 from orchestrator.content import Content
 from orchestrator.database import Database
 from orchestrator.enrolment import Enrolment
@@ -44,7 +45,7 @@ class Service:
         log_key: Signs the log of releases.
 
     Attributes:
-        enrolment, authentication, rounds, releases: What requests are about.
+        enrolment, authentication, check_ins, rounds, releases: What requests are about.
     """
 
     def __init__(self, database: Database, content: Content, registrar: bytes, log_key: Ed25519PrivateKey) -> None:
@@ -54,6 +55,7 @@ class Service:
         self.enrolment = Enrolment(database)
         self.authentication = Authentication(database)
         known = Registrar(registrar, federation_digest(registrar, public))
+        self.check_ins = CheckIns(known, random=os.urandom)
         self.rounds = Rounds(database, known, random=os.urandom)
         self.releases = ReleaseStore(ReleaseLog(Signer(log_key, origin_of(ORIGIN, public))), content)
         self._sums = Sums(database, content, self.rounds, self.releases)

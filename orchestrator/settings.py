@@ -13,6 +13,7 @@ from orchestrator.content import Content
 from orchestrator.database import Database
 from orchestrator.errors import OrchestratorError
 from orchestrator.tls import pin_of
+from orchestrator.unsigned import Unsigned
 
 __all__ = ["CONFIGURATION", "DEFAULT_FOLDER", "Home", "Settings"]
 
@@ -30,6 +31,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         listen: Address and port that `serve` listens on.
         database: `sqlite:///FILE` (relative to the folder), or `postgresql://…`.
         content: Where released numbers go: a folder (relative too), or `s3://BUCKET/PREFIX`.
+        connections: How many a replica keeps at a time.
+        unsigned_a_minute: How many requests that no device signed a replica answers in a minute.
+        unsigned_a_minute_of_address: How many of them from one address; 0 sets no limit, as behind a load balancer
+            that passes TLS through: all requests come from its address.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
@@ -37,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, msgspec.Meta(pattern=r"^\S+:[0-9]{1,5}$")] = "0.0.0.0:8470"
     database: str = "sqlite:///orchestrator.db"
     content: str = "content"
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_000
+    unsigned_a_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 60_000
+    unsigned_a_minute_of_address: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 6_000
 
 
 class Home:
@@ -74,6 +82,10 @@ class Home:
         if url.startswith(begins) and not Path(url.removeprefix(begins)).is_absolute():
             url = f"{begins}{(self.folder / url.removeprefix(begins)).absolute()}"
         return Database(url)
+
+    def unsigned(self) -> Unsigned:
+        """How much is done for those who don't sign."""
+        return Unsigned(self.settings.unsigned_a_minute_of_address, self.settings.unsigned_a_minute)
 
     def content(self) -> Content:
         """Where released numbers go."""

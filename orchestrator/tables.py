@@ -97,7 +97,7 @@ members = Table(
     "members",
     metadata,
     Column("round", _Serial, ForeignKey("rounds.id"), primary_key=True),
-    Column("device", LargeBinary(32), ForeignKey("devices.identity"), primary_key=True),
+    Column("device", LargeBinary(32), ForeignKey("devices.identity"), primary_key=True, index=True),
     Column("advert", LargeBinary, nullable=False),
     Column("chosen", Boolean, nullable=False, default=False),
     Column("nonce", LargeBinary(32)),

@@ -3,12 +3,15 @@
 import argparse
 import json
 import logging
+import resource
 import sys
 from typing import Any
 
 import uvicorn
 
 from orchestrator.app import application
+from orchestrator.connections import Connection
+from orchestrator.errors import OrchestratorError
 from orchestrator.service import Service
 from orchestrator.settings import Home
 from orchestrator.tls import server_context
@@ -16,6 +19,7 @@ from orchestrator.tls import server_context
 __all__ = ["run"]
 
 _DRAIN_S = 30
+_OTHER_FILES = 100
 _KNOWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -26,10 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
     host, _, port = (arguments.listen or home.settings.listen).rpartition(":")
     context = server_context(home.certificate, home.certificate_key)
     service = Service(home.database(), home.content(), home.registrar(), home.log_key())
+    _allow_files(home.settings.connections)
     config = uvicorn.Config(
-        application(service),
+        application(service, home.unsigned()),
         host=host,
         port=int(port),
+        http=Connection,
+        ws="none",
+        limit_concurrency=home.settings.connections,
+        proxy_headers=False,  # who sends them isn't to be believed: an address is whom TCP says it is
         access_log=False,
         log_config=None,
         server_header=False,
@@ -40,6 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 1
+
+
+def _allow_files(connections: int) -> None:
+    """Each connection is an open file; the system allows more of them than it does at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise OrchestratorError(
+            f"This system allows {hard} open files to a process; {connections} connections need {wanted}.",
+            hint="Raise the limit (ulimit -Hn), or lower `connections` in the configuration.",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _log_as_json() -> None:

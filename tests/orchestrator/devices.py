@@ -17,7 +17,7 @@ from federation.errors import Refused
 from federation.invites import Invite, proof_of
 from federation.messages import Message, decode, encode
 from federation.privacy.clip import RawDelta, clip
-from federation.privacy.noise import NoisedDelta, add_noise
+from federation.privacy.noise import add_noise
 from federation.requests import sign_request
 from federation.secagg.client import Agreed, Client
 from federation.secagg.plan import Round
@@ -46,13 +46,20 @@ class Device:
     Args:
         http: Reaches the orchestrator.
         update: What it learned in a round, shape (parameters,); given the round's number.
+        pause_s: Between two questions whether a step begins.
+
+    Attributes:
+        sent: Rounds whose sums have its update, as it was told.
     """
 
-    def __init__(self, http: httpx.AsyncClient, update: Callable[[int], NDArray[np.float64]]) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, update: Callable[[int], NDArray[np.float64]], *, pause_s: float = 0.05
+    ) -> None:
         self.identity = Ed25519PrivateKey.generate()
         self.device = self.identity.public_key().public_bytes_raw()
         self._http = http
         self._update = update
+        self._pause_s = pause_s
         self._counter = 0
         self._certificate = b""
         self._registrar: Registrar
@@ -99,15 +106,13 @@ class Device:
         this = decode(joined.message, Round, 512)
         agreed = Agreed(self.task.plan, self.task.name, self.task.digest, self._registrar, 3, 0)
         client = Client(self.identity, self._certificate, this, agreed, os.urandom)
-        privacy = self.task.plan.privacy
-        noised = add_noise(clip(RawDelta(self._update(joined.number)), privacy), privacy, os.urandom)
         address = f"/v1/tasks/{self.task.name}/rounds/{joined.number}"
         for step in STEPS:
             if step == leaves_before:
                 raise Lost(step)
             told = await self._told(address, step) if step in _TOLD else None
             try:
-                message = _said(client, told, noised)
+                message = self._said(client, told, joined.number)
             except Refused as error:
                 raise Lost(error.message) from None
             got = await self._persistent("PUT", f"{address}/{step}", encode(message))
@@ -126,11 +131,11 @@ class Device:
                 return decode(got.content, kind, most_bytes(kind, self.task.plan.secagg))
             if got.status_code != 409 or self._is_over(await self._state(address), step):
                 raise Lost(got.text)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self._pause_s)
 
     async def _ended(self, address: str) -> None:
         while (state := await self._state(address)).step not in ("done", "aborted"):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self._pause_s)
         if state.step == "aborted":
             raise Lost(state.outcome)
 
@@ -152,21 +157,22 @@ class Device:
             await asyncio.sleep(0.1)
         raise Lost("nobody answers")
 
+    def _said(self, client: Client, told: Message | None, number: int) -> Message:
+        """What it says to what it is told."""
+        if isinstance(told, Roster):
+            return client.reveal(told)
+        if isinstance(told, Graph):
+            return client.share(told)
+        if isinstance(told, Deliver):
+            privacy = self.task.plan.privacy
+            noised = add_noise(clip(RawDelta(self._update(number)), privacy), privacy, os.urandom)
+            return client.mask(told, noised).message
+        if isinstance(told, Survivors):
+            return client.confirm(told)
+        if isinstance(told, Consistent):
+            return client.unmask(told)
+        return client.advertise()
+
     @staticmethod
     def _is_over(state: State, step: str) -> bool:
         return state.step not in STEPS or STEPS.index(state.step) > STEPS.index(step)
-
-
-def _said(client: Client, told: Message | None, noised: NoisedDelta) -> Message:
-    """What a device says to what it is told."""
-    if isinstance(told, Roster):
-        return client.reveal(told)
-    if isinstance(told, Graph):
-        return client.share(told)
-    if isinstance(told, Deliver):
-        return client.mask(told, noised).message
-    if isinstance(told, Survivors):
-        return client.confirm(told)
-    if isinstance(told, Consistent):
-        return client.unmask(told)
-    return client.advertise()

@@ -15,13 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from federation.api import ReleaseInfo
 from federation.invites import Invite
+from federation.messages import decode
+from federation.releases import Release
 from federation.task import Task
 from orchestrator.commands.parts import opened
 from orchestrator.settings import Home
 
-__all__ = ["Operator"]
+__all__ = ["Operator", "free_port", "trusting"]
 
 
 class Operator:
@@ -34,14 +40,16 @@ class Operator:
 
     Attributes:
         addresses: Of the replicas.
+        certificate: Theirs.
     """
 
     def __init__(self, folder: Path, replicas: int = 1, database: str = "") -> None:
         self._folder = folder / "federation"
+        self.certificate = self._folder / "keys" / "tls.crt"
         self._environment = dict(os.environ)
         if database:
             self._environment["CLAW_ORCHESTRATOR_DATABASE"] = database
-        ports = [_free_port() for _ in range(replicas)]
+        ports = [free_port() for _ in range(replicas)]
         self.addresses = [f"https://127.0.0.1:{port}" for port in ports]
         self._listen = [f"127.0.0.1:{port}" for port in ports]
         self._replicas: dict[int, subprocess.Popen[bytes]] = {}
@@ -81,6 +89,10 @@ class Operator:
         """Start a replica."""
         self._replicas[number] = self._start("serve", "--listen", self._listen[number])
 
+    def pid(self, number: int) -> int:
+        """Of a replica."""
+        return self._replicas[number].pid
+
     def kill(self, number: int, how: signal.Signals = signal.SIGKILL) -> None:
         """End a replica."""
         self._replicas[number].send_signal(how)
@@ -101,15 +113,23 @@ class Operator:
 
     def client(self) -> httpx.AsyncClient:
         """Reaches any replica, another one each time."""
-        context = ssl.create_default_context(cafile=str(self._folder / "keys" / "tls.crt"))
+        context = trusting(self.certificate)
         transport = _AnyOf(
             self.addresses, httpx.AsyncHTTPTransport(verify=context, limits=httpx.Limits(max_connections=None))
         )
         return httpx.AsyncClient(transport=transport, base_url=self.addresses[0], timeout=20)
 
+    async def released(self, task: str, number: int) -> NDArray[np.float64]:
+        """The numbers of a release."""
+        async with self.client() as http:
+            got = (await http.get(f"/v1/tasks/{task}/releases/{number}")).raise_for_status()
+            release = decode(msgspec.json.decode(got.content, type=ReleaseInfo).message, Release, 1024)
+            got = (await http.get(f"/v1/content/{release.content.hex()}")).raise_for_status()
+            return np.frombuffer(got.content, "<f4").astype(np.float64)
+
     def wait_for(self, address: str, within_s: float = 60) -> None:
         """Until a replica answers."""
-        context = ssl.create_default_context(cafile=str(self._folder / "keys" / "tls.crt"))
+        context = trusting(self.certificate)
         until = time.monotonic() + within_s
         while True:
             try:
@@ -160,7 +180,13 @@ class _AnyOf(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-def _free_port() -> int:
+def trusting(certificate: Path) -> ssl.SSLContext:
+    """What believes one certificate."""
+    return ssl.create_default_context(cafile=str(certificate))
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
