@@ -8,6 +8,7 @@ import msgspec
 from cli.console import Console, columns
 from cli.errors import UsageError
 from vault.errors import NoVault
+from vault.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from fl_client.limits import Reading, Spent
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _show(arguments: argparse.Namespace, console: Console) -> int:
     from fl_client.limits import Limits
 
-    readings = Limits(console.settings.limits).readings(_spent(console))
+    readings = Limits(console.settings.limits).readings(*_spent(console))
     waits = [reading.why for reading in readings if not reading.holds]
     if arguments.json:
         print(
@@ -74,20 +75,23 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _row(reading: "Reading") -> tuple[str, str, str, str]:
-    return reading.name, reading.limit, reading.now, "yes" if reading.holds else "no"
+    now = sanitize_line(reading.now)  # a task may be in it, as its operator named it
+    return reading.name, reading.limit, now, "yes" if reading.holds else "no"
 
 
-def _spent(console: Console) -> "Spent":
-    """What learning took today; nothing where there is no vault yet."""
+def _spent(console: Console) -> "tuple[Spent, dict[str, float]]":
+    """What learning took today, and each task's privacy loss this year; nothing where there is no vault yet."""
     from fl_client.limits import Spent
     from vault.learning_days import LearningDays
 
     try:
         with console.open_vault() as vault:
+            from fl_client.participation.spent import spent_this_year
+
             used = LearningDays(vault.database).today()
+            return Spent(used.uploaded, used.trained_s), spent_this_year(vault.database)
     except NoVault:
-        return Spent(0, 0.0)
-    return Spent(used.uploaded, used.trained_s)
+        return Spent(0, 0.0), {}
 
 
 def _set(arguments: argparse.Namespace, console: Console) -> int:

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from federation.messages import encode
 from fl_client.limits.choices import CHOICES
 from tests.fixtures.command import Person
 from tests.fl_client.limits.desktop import Bus, private_bus
+from tests.orchestrator.federations import task_of
+from vault.consent_store import Consent, ConsentStore, Installs
 from vault.learning_days import LearningDays
+from vault.participation_store import Participation, ParticipationStore
 from vault.settings import LimitSettings, load_settings
 
 
@@ -73,6 +77,28 @@ def test_what_learning_took_today_stands_beside_what_it_may(person: Person) -> N
         assert limits["minutes"]["now"] == "10 trained"
         assert limits["minutes"]["holds"] is False
         assert "Today's 10 minutes of training are over" in str(limits["minutes"]["why"])
+
+
+def test_what_each_task_has_cost_in_privacy_this_year_stands_beside_what_it_may(person: Person) -> None:
+    person.set("limits.epsilon_a_year", "0.5")
+    task = task_of()
+    federation, digest = "ab" * 32, task.digest.hex()
+    consent = Consent(0, federation, "ours", digest, task.name, encode(task), "", "", Installs.ASK, 0)
+    round_ = Participation(federation, digest, 1, 1, 0, 0)
+    with person.vault() as vault:
+        vault.database.write(lambda c: ConsentStore.give(c, consent))
+        ParticipationStore(vault.database).begin(round_)
+        ParticipationStore(vault.database).sending(round_, 20, 100, "cd" * 32, 5)
+    epsilon = shown(person)["epsilon"]
+    once = task.plan.epsilon(1)
+    assert once > 0.5
+    assert epsilon == {
+        "name": "epsilon",
+        "limit": "0.5 a year and task",
+        "now": f"{once:.2f} for ours/{task.name}",
+        "holds": False,
+        "why": f"ours/{task.name} has taken ε {once:.2f} of this year's 0.5; it is over for good.",
+    }
 
 
 def test_a_limit_is_made_stricter_without_a_question(newcomer: Person) -> None:
