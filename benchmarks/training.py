@@ -21,7 +21,7 @@ from agent.models.embedded import EMBEDDED, embedded_file
 from agent.models.gguf import read_header
 from agent.worker.protocol import ChatMessage
 from benchmarks.harness import Bench
-from cli.skill_train import base_of
+from cli.at_work import base_of
 from fl_client.training.base_model import BaseModel
 from fl_client.training.plan import PERSONAL, PERSONAL_CORE, Machine, Range, TrainingPlan, fit
 from fl_client.training.protocol import Order, Result, Row

@@ -95,7 +95,8 @@ def _show_it(arguments: argparse.Namespace, console: Console) -> int:
         console.say(
             f"\nYou agreed to it on {local_time(consent.given_ms)} (consent {consent.version})."
             if consent
-            else f"\nYou haven't agreed to it.\nTo see the bytes that would leave: claw fl preview {arguments.task}\n"
+            else "\nYou haven't agreed to it.\n"
+            f"To see the bytes that would leave: claw fl preview {arguments.task}\n"
             f"To agree: claw consent grant {arguments.task}"
         )
         return 0

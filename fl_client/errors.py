@@ -7,6 +7,7 @@ LearningError
 ├── InviteRefused    exit 2: what was given is no invite, or it is of a federation that was joined already
 ├── ConsentNeeded    exit 4: nobody agreed to that, or not any more
 ├── NotAcceptable    exit 5: a task asks for more than the person's limits allow
+├── HeldUpNow        exit 5: a limit of the person's doesn't hold right now
 ├── NotBelieved      exit 6: what a federation says contradicts itself, its log, or what was agreed to
 ├── Unreachable      the orchestrator can't be reached right now: it is tried again
 ├── NotYet           the orchestrator says: not now, or not any more
@@ -21,6 +22,7 @@ from vault.errors import ClawError
 __all__ = [
     "ConsentNeeded",
     "Declined",
+    "HeldUpNow",
     "InviteRefused",
     "LearningError",
     "NotAcceptable",
@@ -64,6 +66,12 @@ class ConsentNeeded(LearningError):
 
 class NotAcceptable(LearningError):
     """A task asks for more than the person's limits allow."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class HeldUpNow(LearningError):
+    """A limit of the person's doesn't hold right now."""
 
     exit_code: ClassVar[int] = 5
 

@@ -16,7 +16,7 @@ SUBVERBS: dict[str, str] = {
     "run": "take part in the next rounds, here and now",
     "daemon": "take part whenever your limits allow, until it is ended",
 }
-"""The sub-verbs and what each does; the module of one is `cli.fl.<sub-verb>`."""
+"""The sub-verbs and what each does; the module of one is `cli.fl.<sub-verb>`, `run_` for `run`."""
 
 _EPILOG = """\
 Everything is off until you agree to it:
@@ -46,4 +46,4 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"cli.fl.{name}")
+    return importlib.import_module(f"cli.fl.{'run_' if name == 'run' else name}")

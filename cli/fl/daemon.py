@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import threading
+from pathlib import Path
 
 from cli.console import Console
 
@@ -15,7 +16,7 @@ _UNIT = """\
 Description=OpenClaw Core: learning together, within your limits
 
 [Service]
-ExecStart={python} -m cli.entry fl daemon
+ExecStart={claw} fl daemon
 Nice=19
 IOSchedulingClass=idle
 Restart=on-failure
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from vault.errors import Locked
 
     if arguments.unit:
-        print(_UNIT.format(python=sys.executable), end="")
+        print(_UNIT.format(claw=Path(sys.executable).with_name("claw")), end="")
         return 0
     check_installed()
     ends, asks = threading.Event(), True

@@ -85,7 +85,9 @@ def _show(account: "Account", console: Console) -> None:
             f"  privacy      ε {task.epsilon:.2f} so far, of {task.most_epsilon:.2f} at most (δ {task.delta:.0e})"
         )
         print(f"  sent         {task.bytes:,} bytes")
-        print(f"  learning     {task.held_up or 'it may begin now'}")
+        print(f"  learning     {task.held_up[0] if task.held_up else 'it may begin now'}")
+        for why in task.held_up[1:]:
+            print(f"               {why}")
     if account.rounds:
         print()
         rows = [

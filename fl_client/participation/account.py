@@ -45,7 +45,7 @@ class TaskSeen(msgspec.Struct, frozen=True):
         most_epsilon: What all of it would cost.
         delta: Of both.
         bytes: Of all updates that were sent.
-        held_up: Why it can't begin a round now, in sentences; empty where it can.
+        held_up: Why it can't begin a round now, a sentence each; empty where it can.
     """
 
     federation: str
@@ -58,7 +58,7 @@ class TaskSeen(msgspec.Struct, frozen=True):
     most_epsilon: float
     delta: float
     bytes: int
-    held_up: str
+    held_up: tuple[str, ...]
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -132,7 +132,7 @@ def account_of(vault: "Vault", settings: "Settings") -> Account:
                 plan.epsilon(),
                 plan.delta,
                 sum(one.bytes for one in store.all(consent.federation, consent.task)),
-                " ".join(gates(vault, consent, limits, settings.limits)),
+                gates(vault, consent, limits, settings.limits),
             )
         )
     return Account(

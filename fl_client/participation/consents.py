@@ -7,6 +7,7 @@ digest, and needs a consent of its own.
 
 import hashlib
 import math
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Consents", "check_acceptable", "described", "task_of"]
 
+_WIDE, _NAMES = 79, 17
 _EXPOSED = -40.0
 """A round may open less than all survivors together with a probability of 2 to this, at most."""
 
@@ -44,35 +46,50 @@ def described(federation: FederationRecord, task: Task, examples: int) -> str:
         else f"a classifier of {plan.privacy.parameters:,} numbers"
     )
     size = secagg.ring.size(plan.privacy.dimension)
-    times = plan.participations
-    return sanitize(
-        f"{task.name}, version {task.version}, of {federation.name}\n"
-        f"\n"
-        f"What for         {task.purpose}\n"
-        f"From what data   {task.data}\n"
-        f"On this device   the {examples:,} examples of the skill {task.skill}, and no other data\n"
-        f"Learned          {what}, in a sandbox without network, on this machine\n"
-        f"\n"
-        f"What leaves      in each round: one update, cut to a length of {plan.privacy.clip:g}, with noise, masked "
-        f"({size / 1024:,.0f} KiB); keys and signatures of the round. Never an example, nor a text.\n"
-        f"Who gets it      {federation.address}. It can open only the sum of at least "
-        f"{secagg.min_survivors:,} devices' updates, of {secagg.min_cohort:,} to {secagg.max_cohort:,} that begin "
-        f"a round.\n"
-        f"How often        at most {times:,} time{'s' * (times != 1)}, in {task.rounds:,} round"
-        f"{'s' * (task.rounds != 1)}\n"
-        f"How private      ε = {plan.epsilon():.2f} at δ = {plan.delta:.0e} for all of it together "
-        f"(ε = {plan.epsilon(1):.2f} for once). {_meaning(plan.epsilon())}\n"
-        f"                 It holds if at least {plan.honest:,} devices of a sum add their noise; "
-        f"{secagg.corrupt:,} are counted on that don't.\n"
-        f"                 That less than all of a sum is opened has a probability of at most "
-        f"2^{_shown(plan.exposure())} in each round.\n"
-        f"Not hidden       that this device takes part, and when.\n"
-        f"What comes back  the sums' result, for everybody; it is judged here by examples that were held out.\n"
-        f"To end it        claw consent withdraw {task.name}: it takes effect within a second. What was summed "
-        f"before stays in the sums.\n"
-        f"\n"
-        f"Task {task.digest.hex()}\n"
+    leaves = (
+        f"in each round: one update, cut to a length of {plan.privacy.clip:g}, with noise, masked "
+        f"({size / 1024:,.0f} KiB); keys and signatures of the round. Never an example, nor a text."
     )
+    gets = (
+        f"{federation.address}. It can open only the sum of at least {secagg.min_survivors:,} devices' updates, of "
+        f"{secagg.min_cohort:,} to {secagg.max_cohort:,} that begin a round."
+    )
+    private = (
+        f"ε = {plan.epsilon():.2f} at δ = {plan.delta:.0e} for all of it together (ε = {plan.epsilon(1):.2f} for "
+        f"once). {_meaning(plan.epsilon())} It holds if at least {plan.honest:,} devices of a sum add their noise; "
+        f"{secagg.corrupt:,} are counted on that don't. {_exposed(plan.exposure())}"
+    )
+    parts = (
+        ("What for", task.purpose),
+        ("From what data", task.data),
+        ("On this device", f"the {examples:,} examples of the skill {task.skill}, and no other data"),
+        ("Learned", f"{what}, in a sandbox without network, on this machine"),
+        ("", ""),
+        ("What leaves", leaves),
+        ("Who gets it", gets),
+        ("How often", f"at most {_counted(plan.participations, 'time')}, in {_counted(task.rounds, 'round')}"),
+        ("How private", private),
+        ("Not hidden", "that this device takes part, and when"),
+        ("What comes back", "the sums' result, for everybody; it is judged here by examples that were held out"),
+        (
+            "To end it",
+            f"claw consent withdraw {task.name}: it takes effect within a second. What was summed before stays in "
+            "the sums.",
+        ),
+    )
+    lines = "\n".join(_line(*part) for part in parts)
+    head = f"{task.name}, version {task.version}, of {federation.name}"
+    return sanitize(f"{head}\n\n{lines}\n\nTask {task.digest.hex()}\n")
+
+
+def _line(name: str, text: str) -> str:
+    """A part of the text, as wide as the narrowest terminal."""
+    indent = " " * _NAMES
+    return textwrap.fill(text, _WIDE, initial_indent=name.ljust(_NAMES), subsequent_indent=indent) if name else ""
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'s' * (count != 1)}"
 
 
 def _meaning(epsilon: float) -> str:
@@ -83,8 +100,10 @@ def _meaning(epsilon: float) -> str:
     return "THAT PROMISES LITTLE: noise hides no single device well; what protects it is that only sums are opened."
 
 
-def _shown(exposure: float) -> str:
-    return "-∞" if math.isinf(exposure) else f"{exposure:.0f}"
+def _exposed(exposure: float) -> str:
+    if math.isinf(exposure):
+        return "While no more devices than that cheat, less than all of a sum can't be opened."
+    return f"That less than all of a sum is opened has a probability of at most 2^{exposure:.0f} in each round."
 
 
 def check_acceptable(task: Task, limits: "LimitSettings") -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fl_client.errors import (
     ConsentNeeded,
+    HeldUpNow,
     LearningError,
     NotBelieved,
     NotTrainable,
@@ -160,16 +161,16 @@ class Desk:
         Raises:
             ConsentNeeded, Paused, Locked: it was ended.
             NotTrainable, TrainingFailed, NotBelieved, NotYet, Declined: it can't go on.
-            LearningError: a limit holds it up, and it doesn't wait.
+            HeldUpNow: a limit holds it up, and it doesn't wait.
         """
         done: list[Done] = []
         async with self.participant(consent) as (participant, stop), stop.unless(ended):
             while len(done) < rounds:
                 result = await self._next(participant)
                 if isinstance(result, HeldUp):
-                    self._told(" ".join(result.why))
                     if not waits and await asyncio.to_thread(lambda: bool(participant.held_up())):
-                        raise NotTrainable(" ".join(result.why), hint="`claw limits show` shows every limit.")
+                        raise HeldUpNow("\n".join(result.why), hint="`claw limits show` shows every limit.")
+                    self._told("\n".join(result.why))
                     await asyncio.sleep(result.seconds)
                     continue
                 done.append(result)

@@ -76,7 +76,7 @@ async def offered(vault: "Vault", settings: "Settings", wanted: str | None = Non
     membership, found = Membership(vault), list[Offered]()
     named, _, task = (wanted or "").rpartition("/")
     known = membership.store.all()
-    for federation in [find_federation(known, named)] if named or len(known) == 1 else known:
+    for federation in [find_federation(known, named)] if named else known:
         async with door_of(vault, settings) as door:
             link = membership.link(door, federation)
             log = SeenLog(link, membership.store, federation.id)
@@ -86,8 +86,9 @@ async def offered(vault: "Vault", settings: "Settings", wanted: str | None = Non
                 examples = len(ExampleStore(vault.database).records(offer.task.skill))
                 text = described(federation, offer.task, examples)
                 found.append(Offered(federation, offer, encode(offer.task), text))
-    if not known or (wanted and not found):
-        find_federation(known, None if not known else named or known[0].id)
+    if not known:
+        find_federation(known, None)
+    if wanted and not found:
         raise NotFound(f"No federation of yours offers {wanted}.", hint="`claw consent show` lists what they do.")
     if wanted and len(found) > 1:
         names = ", ".join(f"{one.federation.name}/{one.offer.task.name}" for one in found)

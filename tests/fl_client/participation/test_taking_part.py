@@ -1,0 +1,239 @@
+"""People who learn together over TLS: what leaves, what is written down, and what ends it."""
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from fl_client.errors import ConsentNeeded, Declined, InviteRefused, RoundLost
+from fl_client.participation.consents import Consents
+from fl_client.participation.learning import Judgement
+from fl_client.participation.membership import Membership
+from fl_client.participation.participant import Done, HeldUp, Participant
+from tests.fl_client.participation.conftest import NewPerson
+from tests.fl_client.participation.people import SKILL, Person, Pupil, adapter_task, in_a_loop
+from tests.orchestrator.federations import NOISE
+from tests.orchestrator.replicas import Operator
+from vault.adapter_store import AdapterStore
+from vault.consent_store import Consent, Installs
+from vault.errors import Paused
+from vault.participation_store import ParticipationStore
+from vault.pause import PauseLatch
+
+PEOPLE = 5
+
+
+def learned(number: int) -> Callable[[int], "np.typing.NDArray[np.float64]"]:
+    """What one of them learns in each round."""
+    return lambda _round: np.full(40, 0.01 * (number + 1))
+
+
+async def gather_people(
+    operator: Operator, new_person: NewPerson, *, installs: Installs = Installs.BETTER
+) -> list[tuple[Person, Consent]]:
+    """Five people who have joined and agreed."""
+    invite = str(operator.invite(PEOPLE))
+    people = [new_person() for _ in range(PEOPLE)]
+    await asyncio.gather(*(person.join(invite) for person in people))
+    return [(person, await person.agree(installs=installs)) for person in people]
+
+
+async def one_round(participant: Participant) -> Done:
+    """The next round that this one isn't lost to."""
+    while True:
+        try:
+            result = await participant.round()
+        except RoundLost:
+            continue
+        if isinstance(result, HeldUp):
+            await asyncio.sleep(min(result.seconds, 0.3))
+            continue
+        return result
+
+
+async def take_part(person: Person, consent: Consent, pupil: Pupil) -> Done:
+    """One round, and a look at what came of it."""
+    async with person.taking_part(consent, pupil) as (participant, stop), stop.unless(ended):
+        done = await one_round(participant)
+        await participant.look()
+        return done
+
+
+def ended() -> ConsentNeeded:
+    return ConsentNeeded("the test ended it")
+
+
+@in_a_loop
+async def test_five_people_learn_the_mean_of_what_each_learned(operator: Operator, new_person: NewPerson) -> None:
+    task = adapter_task(PEOPLE)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person)
+    pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
+    done = await asyncio.gather(
+        *(take_part(person, consent, pupil) for (person, consent), pupil in zip(people, pupils, strict=True))
+    )
+    assert [one.outcome for one in done] == ["summed"] * PEOPLE
+    for person, consent in people:
+        record = AdapterStore(person.vault.database).active(SKILL, task.model.hex())
+        assert record is not None
+        assert record.origin == "test/minutes, release 1"
+        numbers = np.frombuffer(AdapterStore(person.vault.database).content(record.id).reveal()[4:], "<f4")
+        assert np.abs(numbers - 0.03).max() < NOISE
+        (round_,) = ParticipationStore(person.vault.database).all()
+        assert (round_.cohort, round_.outcome, round_.consent) == (PEOPLE, "summed", consent.version)
+
+
+@in_a_loop
+async def test_the_log_tells_of_each_update_before_it_leaves_what_it_is_and_costs(
+    operator: Operator, new_person: NewPerson
+) -> None:
+    task = adapter_task(PEOPLE)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person)
+    await asyncio.gather(*(take_part(person, consent, Pupil(task, learned(1))) for person, consent in people))
+    for person, consent in people:
+        (round_,) = ParticipationStore(person.vault.database).all()
+        (upload,) = [
+            entry
+            for entry in person.departures()
+            if entry.destination.endswith("/rounds/1/mask") and entry.payload_sha256
+        ]
+        assert upload.payload_sha256 == round_.sha256
+        assert upload.bytes > round_.bytes > 0
+        assert upload.encryption == "TLS 1.3, pinned key"
+        assert upload.consent == consent.label
+        assert f"{PEOPLE} devices" in upload.description
+        assert f"ε so far {task.plan.epsilon(1):.2f} of {task.plan.epsilon():.2f}" in upload.description
+        for entry in person.departures():
+            assert entry.consent in (consent.label, "consent 1")
+            assert "canary" not in entry.description
+        assert person.vault.log.verify() is not None
+
+
+@in_a_loop
+async def test_a_release_waits_for_whoever_wants_to_be_asked(operator: Operator, new_person: NewPerson) -> None:
+    task = adapter_task(PEOPLE)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person, installs=Installs.ASK)
+    await asyncio.gather(*(take_part(person, consent, Pupil(task, learned(1))) for person, consent in people))
+    for person, _ in people:
+        assert AdapterStore(person.vault.database).active(SKILL, task.model.hex()) is None
+        (release,) = ParticipationStore(person.vault.database).releases()
+        assert release.decision == "waiting"
+        assert release.adapter is not None
+
+
+@in_a_loop
+async def test_a_release_that_is_no_better_isnt_used(operator: Operator, new_person: NewPerson) -> None:
+    task = adapter_task(PEOPLE)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person)
+
+    class Worse(Pupil):
+        def judge(self, *args: object, **options: object) -> Judgement:  # type: ignore[override]
+            return super().judge(*args, **options)._replace(loss=2.5)  # type: ignore[arg-type]
+
+    await asyncio.gather(*(take_part(person, consent, Worse(task, learned(1))) for person, consent in people))
+    for person, _ in people:
+        assert AdapterStore(person.vault.database).active(SKILL, task.model.hex()) is None
+        assert [one.decision for one in ParticipationStore(person.vault.database).releases()] == ["refused"]
+
+
+@in_a_loop
+async def test_an_invite_joins_once_and_one_that_was_used_up_doesnt(
+    operator: Operator, new_person: NewPerson
+) -> None:
+    invite = str(operator.invite(1))
+    first, second = new_person(), new_person()
+    await first.join(invite)
+    with pytest.raises(InviteRefused, match="before"):
+        await first.join(invite)
+    with pytest.raises((Declined, AssertionError)):
+        await second.join(invite)
+    with pytest.raises(InviteRefused):
+        Membership(second.vault).prepare(invite[:-8], "agreed")
+
+
+@in_a_loop
+async def test_whoever_withdraws_while_learning_sends_nothing_more_and_the_others_go_on(
+    operator: Operator, new_person: NewPerson
+) -> None:
+    task = adapter_task(PEOPLE, seconds=8)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person)
+    pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
+    leaver, consent = people[0]
+    pupils[0].may_go_on.clear()
+
+    async def withdraw() -> float:
+        await asyncio.to_thread(pupils[0].learns.wait)
+        Consents(leaver.vault).withdraw(consent)
+        return asyncio.get_running_loop().time()
+
+    async def leave() -> float:
+        with pytest.raises(ConsentNeeded, match="doesn't hold any more"):
+            await take_part(leaver, consent, pupils[0])
+        return asyncio.get_running_loop().time()
+
+    withdrawn, left, *done = await asyncio.gather(
+        withdraw(),
+        leave(),
+        *(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True)),
+    )
+    assert left - withdrawn < 1.0
+    assert [one.outcome for one in done if isinstance(one, Done)] == ["summed"] * (PEOPLE - 1)
+    uploads = [entry for entry in leaver.departures() if entry.description.count("one update")]
+    assert not uploads
+    assert ParticipationStore(leaver.vault.database).times(consent.federation, consent.task) == 0
+
+
+@in_a_loop
+async def test_a_pause_ends_a_round_within_a_second(operator: Operator, new_person: NewPerson) -> None:
+    task = adapter_task(PEOPLE, seconds=8)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person)
+    pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
+    who, consent = people[0]
+    pupils[0].may_go_on.clear()
+
+    async def pause() -> float:
+        await asyncio.to_thread(pupils[0].learns.wait)
+        PauseLatch(who.home).engage("a test")
+        return asyncio.get_running_loop().time()
+
+    async def stay() -> float:
+        with pytest.raises(Paused):
+            await take_part(who, consent, pupils[0])
+        return asyncio.get_running_loop().time()
+
+    paused, stopped, *_ = await asyncio.gather(
+        pause(), stay(), *(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True))
+    )
+    assert stopped - paused < 1.0
+
+
+@in_a_loop
+async def test_an_orchestrator_that_is_gone_in_the_middle_is_waited_for(
+    operator: Operator, new_person: NewPerson
+) -> None:
+    task = adapter_task(PEOPLE, seconds=60)
+    await asyncio.to_thread(operator.open, task)
+    people = await gather_people(operator, new_person)
+    pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
+    for pupil in pupils:
+        pupil.may_go_on.clear()
+
+    async def gone_for_a_while() -> None:
+        for pupil in pupils:
+            await asyncio.to_thread(pupil.learns.wait)
+        await asyncio.to_thread(operator.kill, 0)
+        for pupil in pupils:
+            pupil.may_go_on.set()
+        await asyncio.sleep(2)
+        operator.start(0)
+
+    *done, _ = await asyncio.gather(
+        *(take_part(*one, pupil) for one, pupil in zip(people, pupils, strict=True)), gone_for_a_while()
+    )
+    assert [one.outcome for one in done if isinstance(one, Done)] == ["summed"] * PEOPLE
