@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fl_client.limits.found import Found
@@ -96,6 +96,32 @@ def test_what_gnome_never_says_is_no_answer(bus: Bus, machine: Sources, answer: 
 def test_what_logind_never_says_is_no_answer(bus: Bus, machine: Sources, hint: Answer) -> None:
     with bus.service("org.freedesktop.login1", {"IdleHint": hint, "IdleSinceHint": ("v", (("x", -5),))}):
         assert found_on(machine).holds is None
+
+
+VARIANTS = st.one_of(
+    st.booleans().map(lambda value: ("b", value)),
+    st.integers(0, 2**64 - 1).map(lambda value: ("t", value)),
+    st.integers(-(2**63), 2**63 - 1).map(lambda value: ("x", value)),
+    st.floats().map(lambda value: ("d", value)),
+    st.sampled_from(["idle", "idle:sleep", ":", "", "()"]).map(lambda value: ("s", value)),
+    st.lists(st.integers(0, 9)).map(lambda value: ("ai", value)),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=st.lists(VARIANTS, min_size=4, max_size=4))
+def test_whatever_logind_and_gnome_say_is_an_answer(
+    bus: Bus, machine: Sources, said: list[tuple[str, object]]
+) -> None:
+    names = ("IdleHint", "IdleSinceHint", "BlockInhibited")
+    of_logind: dict[str, Answer] = {name: ("v", (value,)) for name, value in zip(names, said, strict=False)}
+    kind, value = said[3]
+    with (
+        bus.service("org.freedesktop.login1", of_logind),
+        bus.service("org.gnome.Mutter.IdleMonitor", {"GetIdletime": (kind, (value,))}),
+    ):
+        found = found_on(machine)
+    assert bool(found.why) == (not found.holds)
 
 
 @given(
