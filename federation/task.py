@@ -20,6 +20,7 @@ MOST_TASK_BYTES = 1 << 17
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z")]
 _Words = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 _Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Start = Literal["zeros", "names"]
 _Target = Literal["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
 _Rate = Annotated[float, msgspec.Meta(gt=0, le=100)]
 _Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
@@ -66,6 +67,11 @@ class HeadTraining(Message, frozen=True, array_like=True, tag="head-training"):
         steps: How often the numbers are changed in one round.
         rows_a_step: From how many examples each time.
         penalty: Half of it, times the weights' squares, is added to the mean loss.
+        biases: Whether each label has one, behind its weights. It lies in every update, whatever the example, and
+            takes its share of the clip: under noise a head without does better.
+        start: What releases are added to. `names` are the vectors of the labels' own names, which tell apart before
+            anything was learned; `docs/protocol.md` says how.
+        start_scale: What those vectors are multiplied by: how sure the first head is.
     """
 
     labels: Annotated[tuple[_Label, ...], msgspec.Meta(min_length=2, max_length=1000)]
@@ -73,10 +79,17 @@ class HeadTraining(Message, frozen=True, array_like=True, tag="head-training"):
     steps: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     rows_a_step: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     penalty: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    biases: bool = True
+    start: _Start = "zeros"
+    start_scale: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("each label is named once")
+
+    def count(self, dimension: int) -> int:
+        """How many numbers are trained and sent, for vectors of so many."""
+        return len(self.labels) * (dimension + self.biases)
 
 
 Training = AdapterTraining | HeadTraining

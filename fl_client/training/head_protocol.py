@@ -1,8 +1,8 @@
 """What a training run and the sandboxed trainer of heads say to each other.
 
 A head is a linear classifier over the embedder's frozen vectors. Its numbers are, label by label in the order of
-the recipe's labels, the label's weights and behind them its bias. A text's logits are linear in them, so that a sum
-of many devices' numbers is the head of the sum.
+the recipe's labels, the label's weights and behind them its bias, where it has one. A text's logits are linear in
+them, so that a sum of many devices' numbers is the head of the sum.
 """
 
 from typing import Annotated
@@ -30,6 +30,7 @@ class HeadRecipe(msgspec.Struct, frozen=True):
             the more of them, the flatter the slope, and the higher it can be.
         penalty: Half of it, times the weights' squares, is added to the mean loss; biases are free.
         seed: 32 bytes; of the order of rows.
+        biases: Whether each label has one, behind its weights.
     """
 
     labels: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(max_length=1000)]
@@ -38,6 +39,7 @@ class HeadRecipe(msgspec.Struct, frozen=True):
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=100)]
     penalty: Annotated[float, msgspec.Meta(ge=0, le=1)]
     seed: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    biases: bool = True
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
@@ -45,7 +47,7 @@ class HeadRecipe(msgspec.Struct, frozen=True):
 
     def count(self, dimension: int) -> int:
         """How many numbers are trained, for vectors of so many."""
-        return len(self.labels) * (dimension + 1)
+        return len(self.labels) * (dimension + self.biases)
 
 
 class Labelled(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ def train(order: HeadOrder, reports: Reports) -> HeadResult:
     """
     recipe = order.recipe
     rows, held_out = _read(order.rows, order.dimension), _read(order.held_out, order.dimension)
-    shape = len(recipe.labels), order.dimension + 1
+    shape = len(recipe.labels), order.dimension + recipe.biases
     begun = np.frombuffer(order.numbers, "<f4").reshape(shape) if order.numbers else np.zeros(shape, np.float32)
     head = Softmax(begun, recipe.penalty)
     before = _judged(head, held_out)

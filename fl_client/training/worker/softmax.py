@@ -39,7 +39,8 @@ class Softmax:
     """A linear classifier, computed in float64.
 
     Args:
-        numbers: Shape (labels, dimension + 1): of each label its weights and its bias.
+        numbers: Shape (labels, dimension + 1): of each label its weights and its bias; or (labels, dimension),
+            without biases.
         penalty: Half of it, times the weights' squares, is added to the mean loss.
 
     Attributes:
@@ -60,12 +61,13 @@ class Softmax:
         Returns:
             The mean loss before the step, in nats, without the penalty.
         """
-        inputs = _with_one(rows.vectors)
+        inputs = self._inputs(rows.vectors)
         logits = inputs @ self.numbers.T
         losses, odds = _surprise(logits, rows.labels)
         odds[np.arange(len(odds)), rows.labels] -= 1
         slope = odds.T @ inputs / len(odds)
-        slope[:, :-1] += self._penalty * self.numbers[:, :-1]
+        weights = slice(rows.vectors.shape[1])
+        slope[:, weights] += self._penalty * self.numbers[:, weights]
         self.numbers -= rate * slope
         return float(losses.mean())
 
@@ -73,15 +75,15 @@ class Softmax:
         """The mean loss of some rows, in nats, and the share of them whose label is the likeliest."""
         loss, right = 0.0, 0
         for part in rows.parts():
-            logits = _with_one(part.vectors) @ self.numbers.T
+            logits = self._inputs(part.vectors) @ self.numbers.T
             loss += float(_surprise(logits, part.labels)[0].sum())
             right += int((logits.argmax(1) == part.labels).sum())
         return loss / len(rows.labels), right / len(rows.labels)
 
-
-def _with_one(vectors: NDArray[np.float32]) -> Matrix:
-    """Behind each vector a one, which the bias is multiplied by."""
-    return np.hstack([vectors.astype(np.float64), np.ones((len(vectors), 1))])
+    def _inputs(self, vectors: NDArray[np.float32]) -> Matrix:
+        """Behind each vector a one, which the bias is multiplied by, where there are biases."""
+        ones = self.numbers.shape[1] - vectors.shape[1]
+        return np.hstack([vectors.astype(np.float64), np.ones((len(vectors), ones))])
 
 
 def _surprise(logits: Matrix, labels: NDArray[np.uint16]) -> tuple[Matrix, Matrix]:
