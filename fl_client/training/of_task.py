@@ -22,7 +22,7 @@ _NO_ROWS = Labelled()
 
 
 def names_of(training: HeadTraining) -> list[str]:
-    """The texts whose vectors `head_start` wants: the labels' names, as they are spoken; none for a start of zeros."""
+    """The texts whose vectors `head_start` wants: the labels' names, as spoken; none for a start of zeros."""
     return [wordings(label, "")[0] for label in training.labels] if training.start == "names" else []
 
 
@@ -106,4 +106,5 @@ def head_numbers(start: Numbers, release: bytes) -> Numbers:
 def _sum(start: Numbers, release: bytes) -> Numbers:
     if len(release) != 4 * start.size:
         raise NotTrainable("The release has another number of numbers than the task's head.")
-    return start + np.frombuffer(release, "<f4").reshape(start.shape)
+    added: Numbers = start + np.frombuffer(release, "<f4").reshape(start.shape)
+    return added
