@@ -93,10 +93,10 @@ def test_a_wrong_file_is_a_usage_error_for_every_verb(newcomer: Person, text: st
 
 
 def test_edit_begins_with_every_setting_commented_out(newcomer: Person, editor: Path, tmp_path: Path) -> None:
-    editor.write_text("sed -i 's/^# temperature = .*/temperature = 0.25/' \"$2\"")
+    editor.write_text("sed -i 's/^# top_p = .*/top_p = 0.25/' \"$2\"")
     done = newcomer.claw("config", "edit")
     assert done.returncode == 0, done.stderr
-    assert newcomer.claw("config", "get", "sampling.temperature").stdout == "0.25\n"
+    assert newcomer.claw("config", "get", "sampling.top_p").stdout == "0.25\n"
     for name in setting_names():
         assert f"# {name.split('.')[1]} = " in (tmp_path / "seen").read_text()
     assert stat.S_IMODE(newcomer.home.config_file.stat().st_mode) == 0o600
