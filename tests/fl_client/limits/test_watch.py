@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from fl_client.limits import Limits, LimitWatch, Sources, Spent
+from skills.sandbox.job import PYTHON, Ended, Job
+from skills.sandbox.run import run
+from skills.sandbox.tiers import best
 from tests.fl_client.limits.desktop import Bus
 from vault.home import Home
 from vault.pause import PauseLatch, StopOrPause
@@ -14,6 +17,12 @@ from vault.settings import LimitSettings
 
 WARM = LimitSettings(charger=False, idle_minutes=0, unmetered=False, disk_free_mib=0, temperature=80)
 SOON_S = 0.01
+_WRITES_AND_GOES_ON = b"""
+import os, time
+open("out/checkpoint", "w").write("so far")
+os.write(int(os.environ["CLAW_PROGRESS"]), b'{"written": "checkpoint"}\\n')
+time.sleep(60)
+"""
 
 
 def wait_for(watch: LimitWatch) -> None:
@@ -58,6 +67,21 @@ def test_it_is_set_also_while_something_else_is_to_end(machine: Sources) -> None
         stop.set()
         assert watch.is_set()
     assert watch.why == ""
+
+
+def test_a_sandboxed_job_ends_with_the_checkpoint_that_it_wrote(machine: Sources) -> None:
+    written: dict[str, bytes] = {}
+
+    def keep(name: str, content: bytes) -> None:
+        written[name] = content
+        (machine.sysfs / "class/thermal/thermal_zone0/temp").write_text("95000\n")
+
+    job = Job((*PYTHON, "in/program.py"), {"program.py": _WRITES_AND_GOES_ON}, ("checkpoint",))
+    with LimitWatch(Limits(WARM, machine), Spent(0, 0.0), every_s=SOON_S) as watch:
+        outcome = run(job, best(), on_written=keep, stop=watch)
+    assert outcome.ended is Ended.STOPPED
+    assert written == {"checkpoint": b"so far"}
+    assert "95 °C" in watch.why
 
 
 def test_a_pause_ends_it_too(machine: Sources, tmp_path: Path) -> None:
