@@ -170,7 +170,7 @@ corrupt = 0.1
 cohort = {_DEVICES}
 count = {rounds + 4}
 most_examples = 10
-stages = {{ advertise = 120, reveal = 60, share = 60, mask = 420, confirm = 60, unmask = 60 }}
+stages = {{ advertise = 40, reveal = 60, share = 60, mask = 420, confirm = 60, unmask = 60 }}
 
 [combining]
 rule = "fedavg"
@@ -215,6 +215,7 @@ class _Device:
             ("charger", "off"),
             ("idle", "off"),
             ("unmetered", "off"),
+            ("temperature", "off"),
             ("threads", "1"),
             ("memory", str(_MEMORY_MIB)),
             ("cohort", "6"),

@@ -79,14 +79,14 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
                 str(record.version),
                 "in use" if record.active else "",
                 f"{record.kind}, rank {record.rank}",
-                f"{record.examples:,}",
+                sanitize_line(record.origin) or counted(record.examples, "example"),
                 _losses(record),
                 size(record.bytes),
                 local_time(record.created_ms),
             )
             for record in records
         ]
-        print(columns([("ID", "SKILL", "MODEL", "V", "", "KIND", "EXAMPLES", "LOSS", "SIZE", "TRAINED"), *rows]))
+        print(columns([("ID", "SKILL", "MODEL", "V", "", "KIND", "OF", "LOSS", "SIZE", "TRAINED"), *rows]))
     return 0
 
 

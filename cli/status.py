@@ -1,6 +1,9 @@
 """`claw status`: what is where, what opens it, which model answers, what confines programs. Nothing is unlocked."""
 
 import argparse
+import fcntl
+import os
+from pathlib import Path
 
 import msgspec
 
@@ -8,6 +11,9 @@ from cli.console import Console, columns, size
 from vault.sanitize import sanitize_line
 
 __all__ = ["configure", "run"]
+
+LOCK = "learning.lock"
+"""Of `fl_client.participation.desk`, which takes long to load."""
 
 
 class _Sandbox(msgspec.Struct, frozen=True):
@@ -51,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             "bytes": sum(f.stat().st_size for f in weights),
         },
         "sandbox": sandbox,
-        "learning": "off",
+        "learning": "on" if _takes_part(home.data / LOCK) else "off",
     }
     taken = size(sum(file.stat().st_size for file in weights))
     if arguments.json:
@@ -74,12 +80,30 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 ("model", settings.model.default),
                 ("models", f"{len(weights)} beside the one that comes with the program, {taken}"),
                 ("sandbox", _sandbox_line(sandbox)),
-                ("network", "used by `claw model pull`, and for pages of hosts that your rules name"),
-                ("learning", "off (this version can't learn with others)"),
+                (
+                    "network",
+                    "used by `claw model pull`, for pages of hosts that your rules name, and as you consent",
+                ),
+                ("learning", f"{found['learning']} right now; `claw fl status` says what you agreed to"),
             ]
         )
     )
     return 0
+
+
+def _takes_part(lock: Path) -> bool:
+    """Whether a process takes part in a federation: it holds the lock."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _sandbox() -> _Sandbox:

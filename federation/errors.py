@@ -3,11 +3,12 @@
 FederationError
 ├── Malformed     bytes that are no message of this protocol, or a number outside of what it allows
 ├── Refused       what a device was told could cost it its privacy: it goes no further in this round
+│   ├── TooFew    so few devices are left that it isn't safe, which needn't be anybody's fault
 │   └── OutOfTurn a step was asked for that isn't the next one
 └── Aborted       a round gives no sum: too few are left, or what came doesn't fit together
 """
 
-__all__ = ["Aborted", "FederationError", "Malformed", "OutOfTurn", "Refused"]
+__all__ = ["Aborted", "FederationError", "Malformed", "OutOfTurn", "Refused", "TooFew"]
 
 
 class FederationError(Exception):
@@ -32,6 +33,10 @@ class Refused(FederationError):
 
 class Aborted(FederationError):
     """A round gives no sum; no update was opened."""
+
+
+class TooFew(Refused):
+    """So few devices are left in a round that this one goes no further; it needn't be anybody's fault."""
 
 
 class OutOfTurn(Refused):

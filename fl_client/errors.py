@@ -30,6 +30,7 @@ __all__ = [
     "NotTrainable",
     "NotYet",
     "RoundLost",
+    "SimulationRefused",
     "TrainingFailed",
     "TrainingStopped",
     "Unreachable",
@@ -104,3 +105,7 @@ class Declined(LearningError):
 
 class RoundLost(LearningError):
     """A round goes on without this device, or gave no sum."""
+
+
+class SimulationRefused(LearningError):
+    """There is nothing to simulate with such data, or such a task."""

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.digests import DIGEST_BYTES, is_signed, sign
 from federation.enrolment import Registrar
-from federation.errors import Malformed, OutOfTurn, Refused
+from federation.errors import Malformed, OutOfTurn, Refused, TooFew
 from federation.privacy.clip import MadeInOnePlace
 from federation.privacy.noise import NoisedDelta
 from federation.secagg.cohort import (
@@ -205,7 +205,7 @@ class Client:
         with self._turn("share", then="mask"):
             self._view = view_of(self._roster, graph, self._round, self._plan)
             if len(self._view.adverts) < self._agreed.min_cohort:
-                raise Refused("Too few devices are left.")
+                raise TooFew("Too few devices are left.")
             self._number = self._view.number_of(self._device)
             self._places = self._view.graph.neighbours(self._number)
             plan, view = self._plan, self._view.digest
@@ -251,7 +251,7 @@ class Client:
                     key = pair_mask_key(agreed, view.digest, *pair)
                     (add if pair[0] == self._device else subtract).append(key)
             if len(add) + len(subtract) - 1 < self._plan.threshold:
-                raise Refused("Too few neighbours shared their secrets.")
+                raise TooFew("Too few neighbours shared their secrets.")
             masked = noised.take(self._agreed.plan.privacy)
             apply_masks(masked, add=add, subtract=subtract)
             signature = sign(self._identity, UPLOAD, view.digest, self._shared)
@@ -279,7 +279,7 @@ class Client:
             if not self._alive[self._number]:
                 raise Refused("This device's update is said not to have come.")
             if sum(self._alive) < max(self._plan.min_survivors, self._agreed.min_cohort):
-                raise Refused(f"{sum(self._alive)} updates are too few to be opened together.")
+                raise TooFew(f"{sum(self._alive)} updates are too few to be opened together.")
             self._told = self._view.digest, self._shared, survivors.alive
             return Consistency(self._device, sign(self._identity, SURVIVORS, *self._told))
 

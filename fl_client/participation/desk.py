@@ -41,10 +41,14 @@ if TYPE_CHECKING:
     from vault.settings import Settings
     from vault.store import Vault
 
-__all__ = ["Desk", "chosen", "door_of"]
+__all__ = ["LOCK", "Desk", "chosen", "door_of"]
+
+LOCK = "learning.lock"
+"""Held by the one process of a home that takes part."""
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 2.0, 300.0
 _AFTER_TROUBLE_S = 300.0
+_SOON_S = 30.0
 _INTERRUPTED = "this device ended in the middle of it"
 
 
@@ -120,7 +124,7 @@ class Desk:
         Raises:
             LearningError: another one does already.
         """
-        with _locked(self._vault.home.data / "learning.lock"):
+        with _locked(self._vault.home.data / LOCK):
             ParticipationStore(self._vault.database).end_unfinished(_INTERRUPTED)
             yield
 
@@ -164,13 +168,15 @@ class Desk:
             HeldUpNow: a limit holds it up, and it doesn't wait.
         """
         done: list[Done] = []
+        said = ""
         async with self.participant(consent) as (participant, stop), stop.unless(ended):
             while len(done) < rounds:
                 result = await self._next(participant)
                 if isinstance(result, HeldUp):
                     if not waits and await asyncio.to_thread(lambda: bool(participant.held_up())):
                         raise HeldUpNow("\n".join(result.why), hint="`claw limits show` shows every limit.")
-                    self._told("\n".join(result.why))
+                    if said != (said := "\n".join(result.why)):
+                        self._told(said)
                     await asyncio.sleep(result.seconds)
                     continue
                 done.append(result)
@@ -208,6 +214,8 @@ class Desk:
                         if isinstance(result, HeldUp):
                             if said != (said := " ".join(result.why)):
                                 self._told(f"{consent.task_name}: {said}")
+                            if result.seconds > _SOON_S:
+                                participant.rest()
                             await asyncio.sleep(result.seconds)
                             continue
                         await self._look(participant)

@@ -141,6 +141,10 @@ class Participant:
         )
         return self._learned.delta
 
+    def rest(self) -> None:
+        """Let go of the examples that were read, until the next round."""
+        self._learner.forget()
+
     async def look(self) -> JudgedRelease | None:
         """See what came back; `None` where there is nothing new."""
         return await self._releases.look(self._stop)

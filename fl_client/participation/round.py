@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from federation.api import Joined, State
 from federation.enrolment import Registrar
-from federation.errors import FederationError
+from federation.errors import FederationError, TooFew
 from federation.messages import decode, encode
 from federation.privacy.clip import RawDelta, clip
 from federation.privacy.noise import add_noise
@@ -225,9 +225,12 @@ class OneRound:
         """A step of the protocol; what it refuses, this device takes no further.
 
         Raises:
+            RoundLost: too few devices are left for it to be safe.
             NotBelieved: what it was told could cost this device its privacy.
         """
         try:
             return step()
+        except TooFew as error:
+            raise RoundLost(f"This device left the round. {error.message}") from None
         except FederationError as error:
             raise NotBelieved(f"This device left the round. {error.message}") from None

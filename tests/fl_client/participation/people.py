@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.privacy.clip import RawDelta
 from federation.task import AdapterTraining, Task
@@ -52,12 +53,16 @@ FREE = LimitSettings(
 
 
 def adapter_task(
-    cohort: int = 5, *, least: int = 4, seconds: int = 20, name: str = "minutes", **others: int
+    cohort: int = 6, *, least: int = 5, seconds: int = 20, name: str = "minutes", **others: int
 ) -> Task:
     """A task of an adapter of forty numbers, with hardly any noise."""
     head = head_task(cohort, least=least, name=name, seconds=seconds, **others)
     training = AdapterTraining("core", 2, 1.0, ("attn_q",), 1e-2, 1, 10, 4, 64, bytes(32))
-    return msgspec.structs.replace(head, skill=SKILL, model=MODEL, training=training, most_examples=10)
+    # More than a cohort is waited for: with no more people than that, for all of the time.
+    stages = head.stages._replace(advertise=4)
+    return msgspec.structs.replace(
+        head, skill=SKILL, model=MODEL, training=training, most_examples=10, stages=stages
+    )
 
 
 class Pupil:
@@ -113,15 +118,34 @@ class Person:
 
     def __init__(self, folder: Path, limits: LimitSettings = FREE) -> None:
         folder.mkdir(parents=True)
-        self.home = Home.locate({"CLAW_HOME": str(folder / "claw")})
-        self.vault = Vault.create(self.home, PASSPHRASE, cost=CHEAP)
+        home = Home.locate({"CLAW_HOME": str(folder / "claw")})
+        self._sit_down(folder, Vault.create(home, PASSPHRASE, cost=CHEAP), limits)
+        store = ExampleStore(self.vault.database)
+        texts = [(f"canary-{os.urandom(4).hex()} {number}", f"answer {number}") for number in range(12)]
+        self.vault.database.write(lambda c: [store.put(c, SKILL, ExampleKind.ADDED, pair) for pair in texts])
+
+    @classmethod
+    def back(cls, folder: Path, limits: LimitSettings = FREE) -> "Person":
+        """The person of a folder, whose vault is opened again."""
+        person = cls.__new__(cls)
+        home = Home.locate({"CLAW_HOME": str(folder / "claw")})
+        person._sit_down(folder, Vault.open_with_passphrase(home, PASSPHRASE), limits)
+        return person
+
+    def _sit_down(self, folder: Path, vault: Vault, limits: LimitSettings) -> None:
+        self.folder, self.vault, self.home = folder, vault, vault.home
         network = NetworkSettings(timeout_s=10, daily_send_limit=1 << 30)
         self.settings = Settings(limits=limits, network=network)
         self.ends = threading.Event()
         self.told: list[str] = []
-        store = ExampleStore(self.vault.database)
-        texts = [(f"canary-{os.urandom(4).hex()} {number}", f"answer {number}") for number in range(12)]
-        self.vault.database.write(lambda c: [store.put(c, SKILL, ExampleKind.ADDED, pair) for pair in texts])
+
+    @property
+    def device(self) -> bytes:
+        """The device's identity in the one federation that it belongs to."""
+        store = Membership(self.vault).store
+        (federation,) = store.all()
+        private = Ed25519PrivateKey.from_private_bytes(store.identity(federation.id).reveal())
+        return private.public_key().public_bytes_raw()
 
     async def join(self, invite: str) -> None:
         """Agree to belong to the federation, and be admitted."""

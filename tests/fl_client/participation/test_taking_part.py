@@ -21,7 +21,7 @@ from vault.errors import Paused
 from vault.participation_store import ParticipationStore
 from vault.pause import PauseLatch
 
-PEOPLE = 5
+PEOPLE = 6
 
 
 def learned(number: int) -> Callable[[int], "np.typing.NDArray[np.float64]"]:
@@ -32,7 +32,7 @@ def learned(number: int) -> Callable[[int], "np.typing.NDArray[np.float64]"]:
 async def gather_people(
     operator: Operator, new_person: NewPerson, *, installs: Installs = Installs.BETTER
 ) -> list[tuple[Person, Consent]]:
-    """Five people who have joined and agreed."""
+    """Six people who have joined and agreed."""
     invite = str(operator.invite(PEOPLE))
     people = [new_person() for _ in range(PEOPLE)]
     await asyncio.gather(*(person.join(invite) for person in people))
@@ -65,7 +65,7 @@ def ended() -> ConsentNeeded:
 
 
 @in_a_loop
-async def test_five_people_learn_the_mean_of_what_each_learned(operator: Operator, new_person: NewPerson) -> None:
+async def test_six_people_learn_the_mean_of_what_each_learned(operator: Operator, new_person: NewPerson) -> None:
     task = adapter_task(PEOPLE)
     await asyncio.to_thread(operator.open, task)
     people = await gather_people(operator, new_person)
@@ -79,7 +79,7 @@ async def test_five_people_learn_the_mean_of_what_each_learned(operator: Operato
         assert record is not None
         assert record.origin == "test/minutes, release 1"
         numbers = np.frombuffer(AdapterStore(person.vault.database).content(record.id).reveal()[4:], "<f4")
-        assert np.abs(numbers - 0.03).max() < NOISE
+        assert np.abs(numbers - 0.035).max() < NOISE
         (round_,) = ParticipationStore(person.vault.database).all()
         assert (round_.cohort, round_.outcome, round_.consent) == (PEOPLE, "summed", consent.version)
 
@@ -131,7 +131,7 @@ async def test_a_release_that_is_no_better_isnt_used(operator: Operator, new_per
     people = await gather_people(operator, new_person)
 
     class Worse(Pupil):
-        def judge(self, *args: object, **options: object) -> Judgement:  # type: ignore[override]
+        def judge(self, *args: object, **options: object) -> Judgement:
             return super().judge(*args, **options)._replace(loss=2.5)  # type: ignore[arg-type]
 
     await asyncio.gather(*(take_part(person, consent, Worse(task, learned(1))) for person, consent in people))
@@ -176,13 +176,13 @@ async def test_whoever_withdraws_while_learning_sends_nothing_more_and_the_other
             await take_part(leaver, consent, pupils[0])
         return asyncio.get_running_loop().time()
 
-    withdrawn, left, *done = await asyncio.gather(
-        withdraw(),
-        leave(),
+    times = asyncio.gather(withdraw(), leave())
+    done = await asyncio.gather(
         *(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True)),
     )
+    withdrawn, left = await times
     assert left - withdrawn < 1.0
-    assert [one.outcome for one in done if isinstance(one, Done)] == ["summed"] * (PEOPLE - 1)
+    assert [one.outcome for one in done] == ["summed"] * (PEOPLE - 1)
     uploads = [entry for entry in leaver.departures() if entry.description.count("one update")]
     assert not uploads
     assert ParticipationStore(leaver.vault.database).times(consent.federation, consent.task) == 0
@@ -207,9 +207,9 @@ async def test_a_pause_ends_a_round_within_a_second(operator: Operator, new_pers
             await take_part(who, consent, pupils[0])
         return asyncio.get_running_loop().time()
 
-    paused, stopped, *_ = await asyncio.gather(
-        pause(), stay(), *(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True))
-    )
+    times = asyncio.gather(pause(), stay())
+    await asyncio.gather(*(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True)))
+    paused, stopped = await times
     assert stopped - paused < 1.0
 
 
