@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from federation.api import Admitted, AskToJoin, Consistency, Joined, Leaf, ReleaseInfo, State, TaskInfo, Wait
+from federation.requests import Signed
 from federation.secagg.wire import Masked, Share, most_bytes
 from federation.task import Task
 from orchestrator.answers import Measured, as_json, explain_errors
@@ -52,9 +52,9 @@ def application(service: Service, unsigned: Unsigned) -> FastAPI:
     metrics = Metrics()
     app.add_middleware(Measured, metrics=metrics)
     explain_errors(app)
-    _of_operators(app, service, metrics)
+    _of_devices(app, service, unsigned)  # first: an address is looked for in this order
     app.include_router(_of_everybody(service, unsigned))
-    _of_devices(app, service, unsigned)
+    _of_operators(app, service, metrics)
     return app
 
 
@@ -165,28 +165,30 @@ def _of_devices(app: FastAPI, service: Service, unsigned: Unsigned) -> None:
     bodies, lengths = Bodies(), _Lengths(service)
 
     @contextlib.asynccontextmanager
-    async def signed(request: Request, most: int) -> AsyncIterator[tuple[AsyncConnection, bytes, bytes]]:
-        """A transaction for a request, the device that signed it, and the body."""
+    async def signed(request: Request, most: int) -> AsyncIterator[tuple[Signed, bytes]]:
+        """Who signed a request, and its body, which is just what was signed."""
         try:
-            by, body_sha256 = service.authentication.signed(
-                request.method, _target(request), dict(request.headers.items())
-            )
+            by, body_sha256 = service.authentication.signed(request.method, _target(request), request.headers)
         except NotAllowed:
             unsigned.count(_host(request))
             raise
-        if most > SMALL and not await service.authentication.knows(by.device):
+        if bodies.waits(request, most) and not await service.authentication.knows(by.device):
             raise NotAllowed("This device isn't admitted, or was revoked.")
         async with bodies.read(request, most) as data:
             if hashlib.sha256(data).digest() != body_sha256:
                 raise NotAllowed("The request's body isn't the one that was signed.")
-            async with service.authentication.request(by) as connection:
-                yield connection, by.device, data
+            yield by, data
+
+    async def asking(request: Request) -> bytes:
+        """The device that asks for something, once."""
+        async with signed(request, 0) as (by, _):
+            await service.authentication.use_up(by)
+        return by.device
 
     @app.post("/v1/tasks/{name}/check-ins", responses=answers(Wait | Joined))
     async def check_in(name: TaskName, request: Request) -> Response:
         """A device is ready for a round."""
-        async with signed(request, 0) as (connection, device, _):
-            return as_json(await service.check_ins.check_in(connection, name, device))
+        return as_json(await service.check_ins.check_in(name, await asking(request)))
 
     @app.put(
         "/v1/tasks/{name}/rounds/{number}/{step}",
@@ -196,8 +198,11 @@ def _of_devices(app: FastAPI, service: Service, unsigned: Unsigned) -> None:
     )
     async def take(name: TaskName, number: Number, step: Step, request: Request) -> Response:
         """A device's message of a step."""
-        async with signed(request, await lengths.of(name, step)) as (connection, device, data):
-            maybe = await service.rounds.take(connection, name, number, step, device, data)
+        async with (
+            signed(request, await lengths.of(name, step)) as (by, data),
+            service.authentication.request(by) as connection,
+        ):
+            maybe = await service.rounds.take(connection, name, number, step, by.device, data)
         if maybe is not None:
             service.may_be_complete(maybe)
         return Response(status_code=204)
@@ -205,7 +210,8 @@ def _of_devices(app: FastAPI, service: Service, unsigned: Unsigned) -> None:
     @app.get("/v1/tasks/{name}/rounds/{number}/{step}", responses=answers(bytes))
     async def tell(name: TaskName, number: Number, step: Step, request: Request) -> Response:
         """What a device is told at the beginning of a step."""
-        async with signed(request, 0) as (connection, device, _):
+        device = await asking(request)
+        async with service.database.transaction() as connection:
             told = await service.rounds.tell(connection, name, number, step, device)
         return Response(told, media_type=BINARY)
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from sqlalchemy import bindparam, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,12 +50,20 @@ class Authentication:
 
     async def knows(self, device: bytes) -> bool:
         """Whether a device is admitted, before a long body is waited for."""
-        async with self._database.transaction() as connection:
-            return (await connection.execute(_KNOWN, {"device": device})).first() is not None
+        return await self._database.first(_KNOWN, {"device": device}) is not None
+
+    async def use_up(self, signed: Signed) -> None:
+        """Use a request up, which asks for nothing to be written.
+
+        Raises:
+            NotAllowed: the device isn't admitted, or was revoked; or this is an older request.
+            TooMuch: the device asked too often.
+        """
+        self._judge(await self._database.first(_USE_UP, self._values(signed)))
 
     @contextlib.asynccontextmanager
     async def request(self, signed: Signed) -> AsyncIterator[AsyncConnection]:
-        """One transaction for a request and what it asks for. The request is used up, whatever comes of it.
+        """One transaction for a request and what it has written. The request is used up, whatever comes of it.
 
         Args:
             signed: Who signed it.
@@ -66,20 +75,24 @@ class Authentication:
             NotAllowed: the device isn't admitted, or was revoked; or this is an older request.
             TooMuch: the device asked too often.
         """
+        values = self._values(signed)
         async with self._database.engine.connect() as connection:
-            await self._use_up(connection, signed)
+            self._judge((await connection.execute(_USE_UP, values)).first())
             try:
                 yield connection
             except (OrchestratorError, FederationError):
                 await connection.rollback()
-                await self._use_up(connection, signed)
+                self._judge((await connection.execute(_USE_UP, values)).first())
                 await connection.commit()
                 raise
             await connection.commit()
 
-    async def _use_up(self, connection: AsyncConnection, signed: Signed) -> None:
-        values = {"device": signed.device, "next": signed.counter, "this_minute": int(self._now()) // _MINUTE_S}
-        row = (await connection.execute(_USE_UP, values)).first()
+    def _values(self, signed: Signed) -> dict[str, bytes | int]:
+        minute = int(self._now()) // _MINUTE_S
+        return {"device": signed.device, "next": signed.counter, "this_minute": minute}
+
+    @staticmethod
+    def _judge(row: Any) -> None:  # noqa: ANN401  of `_USE_UP`
         if row is None:
             raise NotAllowed(
                 "This device isn't admitted, was revoked, or sent this request, or a later one, before."

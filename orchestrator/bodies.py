@@ -36,6 +36,10 @@ class Bodies:
         self._freed = asyncio.Condition()
         self._within_s = within_s
 
+    def waits(self, request: Request, most: int) -> bool:
+        """Whether a body of at most so many bytes is read only once there is room; errors as `read`."""
+        return _said_length(request, most) > SMALL
+
     @contextlib.asynccontextmanager
     async def read(self, request: Request, most: int) -> AsyncIterator[bytes]:
         """A request's body; its room is kept until this ends.

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from federation.api import CheckInReply, Joined, Wait
@@ -15,6 +15,7 @@ from federation.secagg.plan import Round
 from federation.secagg.server import STEPS
 from federation.stream import Random
 from federation.task import Task, read_task
+from orchestrator.database import Database
 from orchestrator.errors import NotNow, NotThere
 from orchestrator.round_store import step_number
 from orchestrator.tables import members, releases, rounds, tasks
@@ -29,21 +30,24 @@ class CheckIns:
     """Answers devices that are ready.
 
     Args:
+        database: Where rounds are kept.
         registrar: Who says which devices belong to the federation.
         now: Seconds since 1970.
         random: Gives unforeseeable bytes.
     """
 
-    def __init__(self, registrar: Registrar, *, now: Callable[[], float] = time.time, random: Random) -> None:
+    def __init__(
+        self, database: Database, registrar: Registrar, *, now: Callable[[], float] = time.time, random: Random
+    ) -> None:
+        self._database = database
         self._registrar = registrar
         self._now = now
         self._random = random
 
-    async def check_in(self, connection: AsyncConnection, name: str, device: bytes) -> CheckInReply:
+    async def check_in(self, name: str, device: bytes) -> CheckInReply:
         """A device is ready.
 
         Args:
-            connection: In a transaction.
             name: Of the task.
             device: Its identity.
 
@@ -51,7 +55,7 @@ class CheckIns:
             NotThere: there is no such task.
             NotNow: it is over, or the device took part as often as it may.
         """
-        row = (await connection.execute(_STATE, {"task": name, "device": device})).first()
+        row = await self._database.first(_STATE, {"task": name, "device": device})
         if row is None:
             raise NotThere("There is no such task.")
         task, now = read_task(bytes(row.task_message)), self._now()
@@ -62,20 +66,25 @@ class CheckIns:
         if row.step is None:
             if row.not_before > now:
                 return _wait(row.not_before - now, "the next round begins later")
-            begun = await self._begin(connection, bytes(row.digest), task)
-            return begun or _wait(_RETRY_S, "a round is about to begin")
+            async with self._database.transaction() as connection:
+                return await self._begin(connection, name)
         left = row.deadline - now
         if row.step == "advertise" and left > 0:
             return Joined(row.number, bytes(row.message), row.release, left)
         return _wait(_until_next(task, row.step, left), "a round is under way")
 
-    async def _begin(self, connection: AsyncConnection, task_digest: bytes, task: Task) -> Joined | None:
-        """Begin the next round; nothing where another replica just does."""
-        query = select(tasks.c.next_round).where(tasks.c.digest == task_digest)
-        number = (await connection.execute(query.with_for_update(skip_locked=True))).scalar()
+    async def _begin(self, connection: AsyncConnection, name: str) -> CheckInReply:
+        """Begin a task's next round, where nobody else just does."""
+        query = select(tasks).where(
+            tasks.c.name == name, tasks.c.state == "open", tasks.c.not_before <= self._now()
+        )
+        row = (await connection.execute(query.with_for_update(skip_locked=True))).first()
+        if row is None:
+            return _wait(_RETRY_S, "a round is about to begin")
+        task, task_digest, number = read_task(bytes(row.message)), bytes(row.digest), int(row.next_round)
         running = select(rounds.c.id).where(rounds.c.task == task_digest, rounds.c.step.in_(_RUNNING))
-        if number is None or (await connection.execute(running)).first() is not None:
-            return None
+        if (await connection.execute(running)).first() is not None:
+            return _wait(0.0, "a round has just begun")
         newest = select(func.max(releases.c.number)).where(releases.c.task == task_digest)
         release = (await connection.execute(newest)).scalar_one()
         nonce, now = self._random(DIGEST_BYTES), self._now()
@@ -96,7 +105,8 @@ class CheckIns:
         return Joined(number, message, release, float(task.stages.advertise))
 
 
-_RUNNING = (*STEPS, "sum")
+# Literals: values of an `in` that are bound are put into the statement anew each time.
+_RUNNING = [literal(step) for step in (*STEPS, "sum")]
 _TOOK_PART = (
     select(func.count())
     .select_from(members.join(rounds, members.c.round == rounds.c.id))

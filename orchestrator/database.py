@@ -1,7 +1,7 @@
 """The database: SQLite in a file, or PostgreSQL. Everything an orchestrator knows between two requests is in it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from orchestrator.direct import Direct, Statement
 from orchestrator.errors import OrchestratorError
 
 __all__ = ["Database"]
@@ -53,7 +54,9 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             parsed.set(drivername=driver), pool_size=connections, max_overflow=0
         )
-        if not self.shared:
+        if self.shared:
+            self._direct = Direct(self.engine)
+        else:
             event.listen(self.engine.sync_engine, "connect", _on_connect)
             event.listen(self.engine.sync_engine, "begin", _on_begin)
 
@@ -62,6 +65,18 @@ class Database:
         """Statements that take effect together, or not at all."""
         async with self.engine.begin() as connection:
             yield connection
+
+    async def first(self, statement: Statement, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  a row
+        """The first row of one statement that takes effect by itself; `None` if it has none.
+
+        Args:
+            statement: Made once, and asked for often.
+            values: Of its parameters.
+        """
+        if not self.shared:
+            async with self.transaction() as connection:
+                return (await connection.execute(statement, values)).first()
+        return await self._direct.first(statement, values)
 
     async def migrate(self) -> None:
         """Bring the tables to what this version expects; several replicas may do so at once.
@@ -82,6 +97,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self.shared:
+            await self._direct.close()
         await self.engine.dispose()
 
 

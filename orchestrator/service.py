@@ -55,7 +55,7 @@ class Service:
         self.enrolment = Enrolment(database)
         self.authentication = Authentication(database)
         known = Registrar(registrar, federation_digest(registrar, public))
-        self.check_ins = CheckIns(known, random=os.urandom)
+        self.check_ins = CheckIns(database, known, random=os.urandom)
         self.rounds = Rounds(database, known, random=os.urandom)
         self.releases = ReleaseStore(ReleaseLog(Signer(log_key, origin_of(ORIGIN, public))), content)
         self._sums = Sums(database, content, self.rounds, self.releases)
