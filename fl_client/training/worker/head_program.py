@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -23,18 +24,18 @@ def main() -> None:
         raise SystemExit("the order is of another version")
     reports = Reports(int(os.environ["CLAW_PROGRESS"]))
     try:
-        answer: HeadResult | Stopped = train(order, reports)
+        answer: HeadResult | Stopped = train(order, reports.tell)
     except MemoryError:
         answer = Stopped("there isn't enough memory", memory=True)
     reports.end(answer)
 
 
-def train(order: HeadOrder, reports: Reports) -> HeadResult:
+def train(order: HeadOrder, tell: Callable[[int, int, str], None]) -> HeadResult:
     """Train, and judge before and after.
 
     Args:
         order: What to do.
-        reports: Told how far it is, in steps.
+        tell: Told how far it is: steps that are done, of how many, and how it goes.
     """
     recipe = order.recipe
     rows, held_out = _read(order.rows, order.dimension), _read(order.held_out, order.dimension)
@@ -45,7 +46,7 @@ def train(order: HeadOrder, reports: Reports) -> HeadResult:
     losses: list[float] = []
     began = time.monotonic()
     for number, chosen in enumerate(turns(len(rows.labels), recipe.steps, recipe.rows_a_step, recipe.seed)):
-        reports.tell(number, recipe.steps, f"loss {losses[-1]:.2f}" if losses else "training")
+        tell(number, recipe.steps, f"loss {losses[-1]:.2f}" if losses else "training")
         losses.append(head.step(rows.of(chosen), recipe.learning_rate * (1 - number / recipe.steps)))
     seconds = time.monotonic() - began
     return HeadResult(
