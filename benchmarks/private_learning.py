@@ -5,10 +5,10 @@ lost, distributed Skellam noise, δ = 1e-6 for all that a device takes part in. 
 one: trained from the round's release, clipped, rounded, noised by its device, summed modulo the ring; the plans are
 the planner's. One cohort's sum is opened a second time through all the masks of secure aggregation.
 
-The rates and scales below were chosen on 1,500 training texts that were held out; `--held-out` judges by such a part
-again. The validation texts were looked at when they stood. `--plot FILE` writes the accuracy round by round as SVG.
-The data lie in `../shared/data`: CLINC150, from Larson et al. 2019, "An Evaluation Dataset for Intent Classification
-and Out-of-Scope Prediction".
+The rates and scales below were chosen on 1,500 training texts that were held out; `--held-out` judges by such a
+part again. The validation texts were looked at when they stood. `--plot FILE` writes the accuracy round by round as
+SVG. The data lie in `../shared/data`: CLINC150, from Larson et al. 2019, "An Evaluation Dataset for Intent
+Classification and Out-of-Scope Prediction".
 """
 
 import argparse

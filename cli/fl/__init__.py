@@ -15,6 +15,7 @@ SUBVERBS: dict[str, str] = {
     "preview": "make the very bytes that would leave, and keep them here",
     "run": "take part in the next rounds, here and now",
     "daemon": "take part whenever your limits allow, until it is ended",
+    "simulate": "try a plan on data that lie here, with as many devices as you like",
 }
 """The sub-verbs and what each does; the module of one is `cli.fl.<sub-verb>`, `run_` for `run`."""
 

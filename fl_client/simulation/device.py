@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from federation.errors import Malformed
 from federation.messages import encode
@@ -90,8 +91,16 @@ class World:
 
     def judge(self, release: bytes, places: Owned) -> tuple[float, float]:
         """The mean loss with a release on some rows, in nats, and the share of them that it gets right."""
-        added = np.frombuffer(release, "<f4").reshape(self.start.shape)
-        return Softmax(self.start + added, 0.0).judge(self.rows.of(places.tolist()))
+        return self._head(release).judge(self.rows.of(places.tolist()))
+
+    def gains(self, release: bytes) -> NDArray[np.float64]:
+        """What a release is worth to each device that holds rows out: by how much its loss there falls, in nats."""
+        before, after = self._head(bytes(len(release))), self._head(release)
+        own = [self.rows.of(share.held_out.tolist()) for share in self.shares if len(share.held_out)]
+        return np.array([before.judge(rows)[0] - after.judge(rows)[0] for rows in own])
+
+    def _head(self, release: bytes) -> Softmax:
+        return Softmax(self.start + np.frombuffer(release, "<f4").reshape(self.start.shape), 0.0)
 
 
 def _made(task: bytes, start: Numbers, rows: Rows, shares: tuple[Share, ...], seed: bytes) -> World:

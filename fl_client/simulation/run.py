@@ -1,5 +1,6 @@
 """The rounds of a simulated federation, one after the other, and what each of them was like."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from federation.combining import Combined, combine
 from federation.privacy.noise import mean_of
 from federation.ring import Vector
-from fl_client.errors import SimulationRefused
+from fl_client.errors import SimulationRefused, TrainingStopped
 from fl_client.simulation.device import World
 from fl_client.simulation.partition import Owned
 from fl_client.simulation.pool import Job, Part, Pool
 from fl_client.simulation.seeded import dice
 
-__all__ = ["Chances", "Ended", "RoundEnded", "releases_of", "rounds"]
+__all__ = ["Chances", "RoundEnded", "rounds"]
 
 _AT_ONCE = 20
 """Devices of a job: the same ones whatever the number of processes, so that what is added is added in one order."""
@@ -66,23 +67,9 @@ class RoundEnded(NamedTuple):
     seconds: float
 
 
-class Ended(NamedTuple):
-    """Where a simulation begins, and where it is.
-
-    Attributes:
-        loss: On the held-out rows, before anything was learned.
-        accuracy: The same.
-        rounds: That were done.
-        stopped: Whether somebody stopped it.
-    """
-
-    loss: float
-    accuracy: float
-    rounds: tuple[RoundEnded, ...]
-    stopped: bool = False
-
-
-def rounds(world: World, judged: Owned, chances: Chances, pool: Pool) -> Iterator[RoundEnded]:
+def rounds(
+    world: World, judged: Owned, chances: Chances, pool: Pool, stop: threading.Event | None = None
+) -> Iterator[RoundEnded]:
     """Go through a task's rounds, as long as there are devices that may take part.
 
     Args:
@@ -90,8 +77,10 @@ def rounds(world: World, judged: Owned, chances: Chances, pool: Pool) -> Iterato
         judged: The rows to judge releases by.
         chances: What happens to them.
         pool: Who works.
+        stop: Ends it, when set, in the middle of a round.
 
     Raises:
+        TrainingStopped: `stop` was set; the rounds before stand.
         SimulationRefused: there are fewer devices than a cohort; or a masked sum was another than the plain one.
     """
     task, plan = world.task, world.task.plan
@@ -115,7 +104,7 @@ def rounds(world: World, judged: Owned, chances: Chances, pool: Pool) -> Iterato
         opened, share, masked = survivors >= plan.secagg.min_survivors, 0.0, False
         if opened:
             how = "noised" if chances.private else "plain"
-            parts = list(pool.parts(_jobs(number, release, cohort, lost, how)))
+            parts = list(_until(stop, pool.parts(_jobs(number, release, cohort, lost, how))))
             share = sum(part.clipped for part in parts) / survivors
             if chances.private:
                 total = _total(parts)
@@ -144,9 +133,11 @@ def rounds(world: World, judged: Owned, chances: Chances, pool: Pool) -> Iterato
         )
 
 
-def releases_of(world: World) -> bytes:
-    """The release that the first round begins with."""
-    return bytes(4 * world.task.plan.privacy.parameters)
+def _until(stop: threading.Event | None, parts: Iterator[Part]) -> Iterator[Part]:
+    for part in parts:
+        if stop is not None and stop.is_set():
+            raise TrainingStopped("The simulation was stopped.")
+        yield part
 
 
 def _jobs(number: int, release: bytes, cohort: Owned, lost: frozenset[int], how: str) -> list[Job]:

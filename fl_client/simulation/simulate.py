@@ -1,0 +1,164 @@
+"""A whole simulation: from a plan and a file of examples to a report."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from federation.errors import FederationError
+from federation.task import HeadTraining, Task
+from federation.task_file import propose_task
+from fl_client.errors import SimulationRefused, TrainingStopped
+from fl_client.simulation.device import Share, World
+from fl_client.simulation.examples import Labelled
+from fl_client.simulation.partition import ByField, Dirichlet, Owned, deal
+from fl_client.simulation.pool import Pool
+from fl_client.simulation.report import Report
+from fl_client.simulation.run import Chances, RoundEnded, rounds
+from fl_client.simulation.seeded import dice, seeded
+from fl_client.training.head import rows_of
+from fl_client.training.of_task import head_recipe, head_start, names_of
+from fl_client.training.worker.softmax import Rows
+from skills.embedding.pins import DIMENSION, WEIGHTS
+
+__all__ = ["Setting", "read_plan", "seed_of", "simulate"]
+
+Embed = Callable[[Sequence[str]], list[bytes]]
+OpenPool = Callable[[World], AbstractContextManager[Pool]]
+
+
+class Setting(NamedTuple):
+    """Who learns, and by what chance.
+
+    Attributes:
+        devices: How many.
+        partition: How examples are dealt to them.
+        held_out: Share of the examples that devices keep to judge by.
+        rounds: That are done at most.
+        chances: What happens to them.
+        seed: 32 bytes.
+    """
+
+    devices: int
+    partition: ByField | Dirichlet
+    held_out: float
+    rounds: int
+    chances: Chances
+    seed: bytes
+
+
+def seed_of(text: str) -> bytes:
+    """The seed that a text stands for; 32 bytes."""
+    return hashlib.sha256(f"openclaw-core simulation\0{text}".encode()).digest()
+
+
+def read_plan(path: Path, seed: bytes) -> Task:
+    """The task that a plan's file describes, as `claw-orchestrator task create` reads it, with seeds of one's own.
+
+    Raises:
+        SimulationRefused: it can't be read, is no task, no plan gives what it asks for, or it trains an adapter.
+    """
+    try:
+        task = propose_task(path.read_text(), seeded(seed, "task")).task
+    except OSError as error:
+        raise SimulationRefused(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeError:
+        raise SimulationRefused(f"{path} is no text.") from None
+    except FederationError as error:
+        raise SimulationRefused(
+            f"{path}: {error.message}", hint="`claw-orchestrator task example` prints a task."
+        ) from None
+    if not isinstance(task.training, HeadTraining):
+        raise SimulationRefused(
+            f'{task.name} trains an adapter; what is simulated are tasks that train a classifier (kind = "head").',
+            hint="`claw fl preview` makes one device's update to an adapter.",
+        )
+    if task.model.hex() != WEIGHTS.sha256:
+        raise SimulationRefused(
+            f"{task.name} is about another embedder than this one's.", hint=f'model_sha256 = "{WEIGHTS.sha256}"'
+        )
+    return task
+
+
+def simulate(
+    task: Task,
+    examples: Labelled,
+    setting: Setting,
+    embed: Embed,
+    open_pool: OpenPool,
+    *,
+    told: Callable[[RoundEnded], None],
+    stop: threading.Event,
+) -> Report:
+    """Go through a task's rounds with devices made of some examples.
+
+    Args:
+        task: As `read_plan` gives it.
+        examples: All of them.
+        setting: Who learns.
+        embed: Makes vectors of texts.
+        open_pool: Who works.
+        told: Told of each round.
+        stop: Ends it, when set; what was done until then is reported.
+
+    Raises:
+        SimulationRefused: there are too few examples or devices.
+        NotTrainable: an example has a label that the task doesn't know.
+    """
+    assert isinstance(task.training, HeadTraining)
+    recipe = head_recipe(task.training, bytes(32))
+    labelled = rows_of(recipe, embed(examples.texts), examples.labels)
+    rows = Rows(
+        np.frombuffer(labelled.vectors, "<f4").reshape(-1, DIMENSION), np.frombuffer(labelled.labels, "<u2")
+    )
+    owned = deal(
+        setting.partition, examples.groups, rows.labels.tolist(), setting.devices, dice(setting.seed, "partition")
+    )
+    luck = dice(setting.seed, "held out")
+    shares = [_share(own, setting.held_out, luck) for own in owned]
+    judged = np.concatenate([share.held_out for share in shares])
+    if not judged.size:
+        raise SimulationRefused(
+            "No device has so many examples that it could hold one out to judge by.",
+            hint="Name fewer devices, or a larger --held-out.",
+        )
+    start = head_start(task.training, embed(names_of(task.training)))
+    world = World(task, start, rows, shares, setting.seed)
+    nothing = bytes(4 * start.size)
+    before, done, stopped = world.judge(nothing, judged), list[RoundEnded](), False
+    try:
+        with open_pool(world) as pool:
+            for one in rounds(world, judged, setting.chances, pool, stop):
+                done.append(one)
+                told(one)
+                if one.number == setting.rounds:
+                    break
+    except TrainingStopped:
+        stopped = True
+    gains = world.gains(done[-1].release if done else nothing)
+    sizes = [len(share.learned_from) for share in shares]
+    facts = {
+        "devices": f"{len(shares):,}, of {min(sizes)} to {max(sizes)} examples, {np.mean(sizes):.1f} on average",
+        "examples": f"{sum(sizes):,} learned from, {judged.size:,} held out",
+        "partition": _in_words(setting.partition),
+        "lost before they send": f"{setting.chances.lost:.0%} of each cohort",
+        "privacy": "as the plan says" if setting.chances.private else "none: no clip, no noise",
+    }
+    return Report(task, facts, before, tuple(done), gains, stopped)
+
+
+def _share(owned: Owned, held_out: float, luck: np.random.Generator) -> Share:
+    """Of n examples n times the share is held out, rounded up or down by chance; one at least is learned from."""
+    count = min(int(len(owned) * held_out + luck.random()), len(owned) - 1)
+    mixed = luck.permutation(owned)
+    return Share(np.sort(mixed[count:]), np.sort(mixed[:count]))
+
+
+def _in_words(partition: ByField | Dirichlet) -> str:
+    if isinstance(partition, ByField):
+        return f"each device has examples of one {partition.field}, or several whole ones"
+    return f"each device has a mixture of labels drawn from Dirichlet({partition.alpha:g})"
