@@ -101,10 +101,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             raise UsageError(f"{path} exists already.", hint="Name another file with --output.")
         check_not_ours(path, console.home)
     partition, seed = read_partition(arguments.partition), seed_of(arguments.seed)
-    task = read_plan(arguments.plan, seed)
+    task, comes = read_plan(arguments.plan, seed)
     field = partition.field if isinstance(partition, ByField) else None
     fields = Fields((arguments.input_field,), (arguments.output_field,))
     examples = read_examples(arguments.data, fields, field)
+    for warning in () if arguments.no_privacy else comes.warnings:
+        console.say(f"! {warning}")
     chances = Chances(arguments.lost, arguments.masked, not arguments.no_privacy)
     most = min(task.rounds, arguments.rounds or task.rounds)
     stop = threading.Event()

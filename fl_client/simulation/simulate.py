@@ -11,7 +11,7 @@ import numpy as np
 
 from federation.errors import FederationError
 from federation.task import HeadTraining, Task
-from federation.task_file import propose_task
+from federation.task_file import Proposed, propose_task
 from fl_client.errors import SimulationRefused, TrainingStopped
 from fl_client.simulation.device import Share, World
 from fl_client.simulation.examples import Labelled
@@ -56,14 +56,14 @@ def seed_of(text: str) -> bytes:
     return hashlib.sha256(f"openclaw-core simulation\0{text}".encode()).digest()
 
 
-def read_plan(path: Path, seed: bytes) -> Task:
+def read_plan(path: Path, seed: bytes) -> Proposed:
     """The task that a plan's file describes, as `claw-orchestrator task create` reads it, with seeds of one's own.
 
     Raises:
         SimulationRefused: it can't be read, is no task, no plan gives what it asks for, or it trains an adapter.
     """
     try:
-        task = propose_task(path.read_text(), seeded(seed, "task")).task
+        proposed = propose_task(path.read_text(), seeded(seed, "task"))
     except OSError as error:
         raise SimulationRefused(f"{path} can't be read: {error.strerror}.") from None
     except UnicodeError:
@@ -72,6 +72,7 @@ def read_plan(path: Path, seed: bytes) -> Task:
         raise SimulationRefused(
             f"{path}: {error.message}", hint="`claw-orchestrator task example` prints a task."
         ) from None
+    task = proposed.task
     if not isinstance(task.training, HeadTraining):
         raise SimulationRefused(
             f'{task.name} trains an adapter; what is simulated are tasks that train a classifier (kind = "head").',
@@ -81,7 +82,7 @@ def read_plan(path: Path, seed: bytes) -> Task:
         raise SimulationRefused(
             f"{task.name} is about another embedder than this one's.", hint=f'model_sha256 = "{WEIGHTS.sha256}"'
         )
-    return task
+    return proposed
 
 
 def simulate(

@@ -76,3 +76,13 @@ def test_logits_that_no_float_has_the_exponential_of_cost_nothing() -> None:
     head.numbers[1] *= -1
     assert np.isfinite(head.step(rows, 1.0))
     assert np.isfinite(head.numbers).all()
+
+
+def test_without_biases_only_weights_are_learned_and_the_slope_is_the_same() -> None:
+    rows = cloud(3, 4, 1.0, dimension=5)
+    begun = np.random.default_rng(2).normal(size=(3, 6)).astype(np.float32)
+    begun[:, -1] = 0
+    whole, bare = Softmax(begun, 0.3), Softmax(begun[:, :-1], 0.3)
+    assert bare.step(rows, 0.7) == whole.step(rows, 0.7)
+    assert bare.numbers == pytest.approx(whole.numbers[:, :-1])
+    assert bare.judge(rows)[0] > 0
