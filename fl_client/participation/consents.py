@@ -201,13 +201,18 @@ class Consents:
         self._record(connection, consent, version, f"given, {what}")
         return version
 
-    def withdraw(self, consent: Consent) -> bool:
-        """Withdraw a consent; whether it held. What it allowed ends within a second, in every process."""
+    def withdraw(self, consent: Consent, why: str = "") -> bool:
+        """Withdraw a consent; whether it held. What it allowed ends within a second, in every process.
+
+        Args:
+            consent: Which.
+            why: Where it isn't the person who does.
+        """
 
         def work(connection: Connection) -> bool:
             held = ConsentStore.withdraw(connection, consent.version)
             if held:
-                self._record(connection, consent, consent.version, "withdrawn")
+                self._record(connection, consent, consent.version, f"withdrawn. {why}" if why else "withdrawn")
             return held
 
         return self._vault.database.write(work)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ LOCK = "learning.lock"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 2.0, 300.0
 _AFTER_TROUBLE_S = 300.0
 _SOON_S = 30.0
+_LOOK_EVERY_S = 900.0
+"""While it takes part in no round, it asks for releases so often."""
 _INTERRUPTED = "this device ended in the middle of it"
 
 
@@ -174,6 +177,7 @@ class Desk:
                 result = await self._next(participant)
                 if isinstance(result, HeldUp):
                     if not waits and await asyncio.to_thread(lambda: bool(participant.held_up())):
+                        await self._look_if_allowed(participant)
                         raise HeldUpNow("\n".join(result.why), hint="`claw limits show` shows every limit.")
                     if said != (said := "\n".join(result.why)):
                         self._told(said)
@@ -204,8 +208,7 @@ class Desk:
 
     async def _serve_one(self, consent: Consent) -> None:
         """One task, for as long as its consent holds; what goes wrong is said, and tried again later."""
-        wait = _FIRST_WAIT_S
-        said = ""
+        wait, said, looked = _FIRST_WAIT_S, "", 0.0
         while not self._ends.is_set() and Consents(self._vault).store.holds(consent.version):
             try:
                 async with self.participant(consent) as (participant, stop), stop.unless(ended):
@@ -214,12 +217,15 @@ class Desk:
                         if isinstance(result, HeldUp):
                             if said != (said := " ".join(result.why)):
                                 self._told(f"{consent.task_name}: {said}")
+                            if time.monotonic() - looked > _LOOK_EVERY_S:
+                                looked = time.monotonic()
+                                await self._look_if_allowed(participant)
                             if result.seconds > _SOON_S:
                                 participant.rest()
                             await asyncio.sleep(result.seconds)
                             continue
                         await self._look(participant)
-                        wait, said = _FIRST_WAIT_S, ""
+                        wait, said, looked = _FIRST_WAIT_S, "", time.monotonic()
             except (ConsentNeeded, NotFound) as error:
                 self._told(f"{consent.task_name}: {error.message}")
                 await asyncio.sleep(_AFTER_TROUBLE_S)
@@ -256,6 +262,11 @@ class Desk:
                 self._told(told_of(judged))
             return judged
         return None
+
+    async def _look_if_allowed(self, participant: Participant) -> None:
+        """What others learned comes back to a device that takes part no more, too."""
+        if await asyncio.to_thread(participant.may_judge):
+            await self._look(participant)
 
     async def _keep_up(self, retention: Callable[[], object], every_s: float) -> None:
         while True:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from federation.api import Wait
 from federation.privacy.clip import RawDelta
-from fl_client.errors import NotAcceptable
+from fl_client.errors import ConsentNeeded, NotAcceptable
 from fl_client.limits.judge import Limits, Spent
-from fl_client.participation.consents import check_acceptable, task_of
+from fl_client.participation.consents import Consents, check_acceptable, task_of
 from fl_client.participation.learning import Bounds, Learned, Learner, Told
 from fl_client.participation.releases import Releases
 from fl_client.participation.round import OneRound, Part
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from vault.store import Vault
 
 __all__ = ["Done", "HeldUp", "Participant", "gates"]
+
+_HELD_UP_S = 60.0
+"""Until a limit that didn't hold is looked at again."""
 
 
 class HeldUp(NamedTuple):
@@ -105,8 +108,12 @@ class Participant:
             NotTrainable, TrainingFailed, TrainingStopped: nothing could be learned.
             ConsentNeeded, Paused, Locked: it was ended.
         """
-        if why := await asyncio.to_thread(self.held_up):
-            return HeldUp(60.0, why)
+        if why := _spent_up(self._part.vault, self._part.consent, self._part.limits):
+            # Not until the year is over, but for good: it takes a new consent to go on.
+            Consents(self._part.vault).withdraw(self._part.consent, why)
+            raise ConsentNeeded(why)
+        if reasons := await asyncio.to_thread(self.held_up):
+            return HeldUp(_HELD_UP_S, reasons)
         await asyncio.to_thread(self._learner.read, self._stop)
         await self._releases.offer()
         reply = await self._part.link.check_in(self._part.task.name)
@@ -145,6 +152,10 @@ class Participant:
         """Let go of the examples that were read, until the next round."""
         self._learner.forget()
 
+    def may_judge(self) -> bool:
+        """Whether the limits allow to judge a release right now."""
+        return not self._limits.reasons(_spent_today(self._part.vault))
+
     async def look(self) -> JudgedRelease | None:
         """See what came back; `None` where there is nothing new."""
         return await self._releases.look(self._stop)
@@ -179,7 +190,12 @@ def gates(vault: "Vault", consent: Consent, limits: Limits, settings: "LimitSett
     skill = task_of(consent).skill
     few = len(ExampleStore(vault.database).records(skill)) < FEWEST
     lacks = [f"{skill} has fewer than {FEWEST} examples (`claw skill examples`)."] if few else []
-    return (*lacks, *limits.reasons(_spent_today(vault)))
+    used, size = (
+        _spent_today(vault),
+        task_of(consent).plan.secagg.ring.size(task_of(consent).plan.privacy.dimension),
+    )
+    # As if the next update had been sent: one that would be too many isn't learned.
+    return (*lacks, *limits.reasons(used._replace(uploaded=used.uploaded + size - 1)))
 
 
 def _over(vault: "Vault", consent: Consent, settings: "LimitSettings") -> str:
@@ -192,13 +208,18 @@ def _over(vault: "Vault", consent: Consent, settings: "LimitSettings") -> str:
         check_acceptable(task, settings)
     except NotAcceptable as error:
         return f"{error.message} {error.hint}"
-    cost = after_one_more(vault.database, consent.federation, task)
-    if cost > settings.epsilon_a_year:
-        return (
-            f"Once more would cost ε = {cost:.2f} this year; you allow {settings.epsilon_a_year:g}. "
-            "It is over, unless you allow more: claw limits set epsilon NUMBER"
-        )
-    return ""
+    return _spent_up(vault, consent, settings)
+
+
+def _spent_up(vault: "Vault", consent: Consent, settings: "LimitSettings") -> str:
+    """That a task has taken as much privacy this year as the person allows; empty while it hasn't."""
+    cost = after_one_more(vault.database, consent.federation, task_of(consent))
+    if cost <= settings.epsilon_a_year:
+        return ""
+    return (
+        f"Once more would cost ε = {cost:.2f} this year; you allow {settings.epsilon_a_year:g}. It is over for "
+        "good, unless you allow more (claw limits set epsilon NUMBER) and agree to it again."
+    )
 
 
 def _spent_today(vault: "Vault") -> Spent:

@@ -104,6 +104,10 @@ class Stopping(threading.Event):
                 raise
             task.uncancel()
             raise (self.reason() or ended()) from None
+        except TrainingStopped:
+            if reason := self.reason():  # what trained noticed it first
+                raise reason from None
+            raise
         finally:
             over = True
             watching.cancel()

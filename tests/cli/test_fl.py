@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pytest
 from federation.invites import Invite
 from federation.privacy.plan import PrivacyPlan
 from federation.task import AdapterTraining, Task
-from tests.fixtures.command import Person
+from tests.fixtures.command import CLAW, Person
 from tests.orchestrator.devices import Device, Lost
 from tests.orchestrator.federations import task_of
 from tests.orchestrator.replicas import Operator
@@ -108,6 +109,32 @@ def company(operator: Operator, invite: Invite) -> Iterator[None]:
         thread.join()
 
 
+def test_the_daemon_takes_part_by_itself_and_ends_in_order(taught: Person, operator: Operator, task: Task) -> None:
+    operator.open(task)
+    invite = operator.invite(OTHERS + 1)
+    assert taught.claw("fl", "join", str(invite), "--yes").returncode == 0
+    for name, value in (LOOSE | {"epsilon": "1000000"}).items():
+        assert taught.claw("limits", "set", name, value, "--yes").returncode == 0
+    assert taught.claw("consent", "grant", "words", "--yes").returncode == 0
+    daemon = subprocess.Popen(
+        [CLAW, "fl", "daemon"], env=taught.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert daemon.stderr is not None
+    try:
+        with company(operator, invite):
+            told = iter(daemon.stderr.readline, "")
+            assert any("release 1, of" in line for line in told)
+        assert "on right now" in taught.claw("status").stdout
+        assert "Another process takes part" in taught.claw("fl", "run").stderr
+        daemon.terminate()
+        assert daemon.wait(20) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+        daemon.stderr.close()
+    assert json.loads(taught.claw("fl", "status", "--json").stdout)["rounds"][-1]["outcome"] == "summed"
+
+
 def test_from_an_invite_to_a_release_and_out_again(taught: Person, operator: Operator, task: Task) -> None:
     operator.open(task)
     invite = operator.invite(OTHERS + 1)
@@ -154,6 +181,10 @@ def test_from_an_invite_to_a_release_and_out_again(taught: Person, operator: Ope
     assert status["rounds"][0]["sha256"] in log
     assert CANARY not in log
     assert taught.claw("log", "verify").returncode == 0
+
+    for folder in (taught.home.data, operator.certificate.parents[1]):
+        found = [file for file in folder.rglob("*") if file.is_file() and CANARY.encode() in file.read_bytes()]
+        assert not found
 
     assert taught.claw("consent", "withdraw", "words").returncode == 0
     assert taught.claw("fl", "run").returncode == 4

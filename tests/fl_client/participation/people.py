@@ -59,7 +59,7 @@ def adapter_task(
     head = head_task(cohort, least=least, name=name, seconds=seconds, **others)
     training = AdapterTraining("core", 2, 1.0, ("attn_q",), 1e-2, 1, 10, 4, 64, bytes(32))
     # More than a cohort is waited for: with no more people than that, for all of the time.
-    stages = head.stages._replace(advertise=4)
+    stages = head.stages._replace(advertise=3)
     return msgspec.structs.replace(
         head, skill=SKILL, model=MODEL, training=training, most_examples=10, stages=stages
     )

@@ -68,16 +68,16 @@ def puts(person: Person) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("how", ["withdrawn", "paused"])
+@pytest.mark.parametrize(("how", "steps"), [("withdrawn", STEPS), ("paused", ("share", "mask", "confirm"))])
 @in_a_loop
 async def test_what_ends_it_at_any_stage_ends_it_there(
-    operator: Operator, new_person: NewPerson, monkeypatch: pytest.MonkeyPatch, how: str
+    operator: Operator, new_person: NewPerson, monkeypatch: pytest.MonkeyPatch, how: str, steps: tuple[str, ...]
 ) -> None:
-    task = adapter_task(PEOPLE, seconds=8)
+    task = adapter_task(PEOPLE, seconds=5)
     await asyncio.to_thread(operator.open, task)
     people = await gather_people(operator, new_person)
     who = people[0][0]
-    for step in STEPS:
+    for step in steps:
         consent = await who.agree()
         before = len(puts(who))
 
@@ -112,7 +112,7 @@ async def test_what_ends_it_at_any_stage_ends_it_there(
 async def test_a_device_that_is_killed_at_any_stage_takes_part_in_the_next_round(
     operator: Operator, new_person: NewPerson
 ) -> None:
-    task = adapter_task(PEOPLE, seconds=8)
+    task = adapter_task(PEOPLE, seconds=5)
     await asyncio.to_thread(operator.open, task)
     people = await gather_people(operator, new_person)
     who, consent = people[0]
