@@ -123,7 +123,7 @@ def check_acceptable(task: Task, limits: "LimitSettings") -> None:
         raise NotAcceptable(
             f"{task.name} counts on {plan.secagg.corrupt} devices that work with the operator; you want "
             f"{limits.least_corrupt} at least to be counted on.",
-            hint=f"To allow it: claw config set limits.least_corrupt {plan.secagg.corrupt}",
+            hint=f"To allow it: claw limits set corrupt {plan.secagg.corrupt}",
         )
     if not (once := plan.epsilon(1)) <= limits.epsilon_a_year:
         raise NotAcceptable(

@@ -45,7 +45,7 @@ ALLOWED = {
     "fl_client/limits/x_server.py": {
         "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the X server of this machine"
     },
-    "fl_client/participation/link.py": {"requests from elsewhere": "a module of ours that signs them, and sends none"},
+    "fl_client/participation/link.py": {"requests from elsewhere": "ours: signs them, sends none"},
     "fl_client/training/program.py": {"find_spec by a computed name": "finds packages' folders, by constants"},
     "skills/bundled/__init__.py": {
         "import_module by a computed name": "a bundled skill's own package, by a constant",
