@@ -47,7 +47,12 @@ def application(service: Service, unsigned: Unsigned) -> FastAPI:
             yield
 
     app = Interface(
-        title="OpenClaw Core orchestrator", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+        title="OpenClaw Core orchestrator",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
     metrics = Metrics()
     app.add_middleware(Measured, metrics=metrics)

@@ -1,13 +1,15 @@
 """From a round's masked sum to a release: the mean of the survivors' updates, and what the task makes of it."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from federation.combining import Combined, combine
 from federation.errors import Aborted, Malformed
@@ -25,8 +27,8 @@ from orchestrator.tables import members, releases, rounds, tasks
 
 __all__ = ["Sums"]
 
-_LEASE_S = 120.0
-"""Somebody else tries again after that: a cohort of a thousand takes well under a minute."""
+_LEASE_S = 15.0
+"""So long after a replica that works on a sum was last heard of, another one takes it over."""
 
 
 class _Before(NamedTuple):
@@ -70,7 +72,8 @@ class Sums:
         stored, server = leased
         before = await self._before(stored)
         try:
-            combined = await asyncio.to_thread(_next, stored.task, server, before.combined)
+            async with self._renewing(stored.id):
+                combined = await asyncio.to_thread(_next, stored.task, server, before.combined)
         except (Aborted, Malformed) as error:
             async with self._database.transaction() as connection:
                 locked = await self._rounds.store.locked(connection, stored.id)
@@ -95,6 +98,27 @@ class Sums:
             if taken.rowcount != 1:
                 return None
             return stored, await self._rounds.store.server(connection, stored, fresh=True)
+
+    @contextlib.asynccontextmanager
+    async def _renewing(self, id_: int) -> AsyncIterator[None]:
+        """Others leave a sum alone for as long as this goes on; a replica that dies is heard of no more."""
+        renewing = asyncio.create_task(self._renew(id_))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+    async def _renew(self, id_: int) -> None:
+        while True:
+            await asyncio.sleep(_LEASE_S / 3)
+            with contextlib.suppress(SQLAlchemyError, OSError):  # the database is away: then for others, too
+                async with self._database.transaction() as connection:
+                    await connection.execute(
+                        rounds.update()
+                        .where(rounds.c.id == id_, rounds.c.step == "sum")
+                        .values(leased=self._now() + _LEASE_S)
+                    )
 
     async def _before(self, stored: StoredRound) -> _Before:
         async with self._database.transaction() as connection:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import httpx
 import msgspec
@@ -50,6 +50,7 @@ class Device:
 
     Attributes:
         sent: Rounds whose sums have its update, as it was told.
+        client: Its part in the round that it was in last, with all its secrets.
     """
 
     def __init__(
@@ -64,20 +65,25 @@ class Device:
         self._certificate = b""
         self._registrar: Registrar
         self.task: Task
+        self.client: Client
         self.sent: set[int] = set()
 
     async def join(self, invite: Invite, task: str) -> None:
         proof = proof_of(invite.secret, invite.federation, self.device)
         asked = msgspec.json.encode(AskToJoin(self.device, invite.id, proof))
-        (await self._http.post("/v1/devices", content=asked)).raise_for_status()
+        (await self._again(lambda: self._http.post("/v1/devices", content=asked))).raise_for_status()
+        address = f"/v1/devices/{self.device.hex()}/certificate"
         while not self._certificate:
-            got = await self._http.get(f"/v1/devices/{self.device.hex()}/certificate")
-            got.raise_for_status()
+            got = (await self._again(lambda: self._http.get(address))).raise_for_status()
             self._certificate = msgspec.json.decode(got.content, type=Admitted).certificate or b""
             await asyncio.sleep(0.02)
         self._registrar = Registrar(invite.registrar, invite.federation)
-        got = await self._http.get(f"/v1/tasks/{task}")
+        got = await self._again(lambda: self._http.get(f"/v1/tasks/{task}"))
         self.task = read_task(msgspec.json.decode(got.content, type=TaskInfo).message)
+
+    def begin(self, task: Task) -> None:
+        """Turn to a task."""
+        self.task, self.sent = task, set()
 
     async def signed(self, method: str, target: str, body: bytes = b"") -> httpx.Response:
         self._counter += 1
@@ -105,7 +111,7 @@ class Device:
         joined = await self.check_in()
         this = decode(joined.message, Round, 512)
         agreed = Agreed(self.task.plan, self.task.name, self.task.digest, self._registrar, 3, 0)
-        client = Client(self.identity, self._certificate, this, agreed, os.urandom)
+        client = self.client = Client(self.identity, self._certificate, this, agreed, os.urandom)
         address = f"/v1/tasks/{self.task.name}/rounds/{joined.number}"
         for step in STEPS:
             if step == leaves_before:
@@ -145,10 +151,14 @@ class Device:
         return msgspec.json.decode(got.content, type=State)
 
     async def _persistent(self, method: str, target: str, body: bytes = b"") -> httpx.Response:
-        """A request that is made again while nobody answers it."""
+        """A signed request that is made again while nobody answers it."""
+        return await self._again(lambda: self.signed(method, target, body))
+
+    @staticmethod
+    async def _again(request: Callable[[], Coroutine[None, None, httpx.Response]]) -> httpx.Response:
         for _ in range(600):
             try:
-                got = await self.signed(method, target, body)
+                got = await request()
             except httpx.TransportError:
                 await asyncio.sleep(0.1)
                 continue

@@ -21,6 +21,7 @@ def task_of(
     participations: int = 100,
     rounds: int = 100,
     seconds: int = 20,
+    advertise: int = 0,
 ) -> Task:
     """A task of a head for a few labels."""
     privacy = PrivacyPlan(parameters, 1.0, 500.0, 18, 1, bytes(32))
@@ -40,6 +41,6 @@ def task_of(
         combining=Averaging(),
         rounds=rounds,
         most_examples=8,
-        stages=Stages(*([seconds] * 6)),
+        stages=Stages(advertise or seconds, *([seconds] * 5)),
         plan=Plan(privacy, secagg, participations, 1e-5),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ from federation.invites import Invite
 from federation.messages import decode
 from federation.releases import Release
 from federation.task import Task
+from orchestrator.command import main
 from orchestrator.commands.parts import opened
 from orchestrator.settings import Home
 
@@ -37,13 +39,15 @@ class Operator:
         folder: For everything.
         replicas: How many.
         database: Its URL; SQLite if not given.
+        forks: Replicas are forks of a process that has the code loaded: for who kills many of them.
 
     Attributes:
         addresses: Of the replicas.
         certificate: Theirs.
     """
 
-    def __init__(self, folder: Path, replicas: int = 1, database: str = "") -> None:
+    def __init__(self, folder: Path, replicas: int = 1, database: str = "", *, forks: bool = False) -> None:
+        self._forks = forks
         self._folder = folder / "federation"
         self.certificate = self._folder / "keys" / "tls.crt"
         self._environment = dict(os.environ)
@@ -52,7 +56,7 @@ class Operator:
         ports = [free_port() for _ in range(replicas)]
         self.addresses = [f"https://127.0.0.1:{port}" for port in ports]
         self._listen = [f"127.0.0.1:{port}" for port in ports]
-        self._replicas: dict[int, subprocess.Popen[bytes]] = {}
+        self._replicas: dict[int, subprocess.Popen[bytes] | _Fork] = {}
         self._registrar: subprocess.Popen[bytes] | None = None
         self._log = open(folder / "log", "ab")  # noqa: SIM115  closed with the rest
         self.run("init", "--name", "test", "--address", self.addresses[0], "--listen", self._listen[0])
@@ -87,7 +91,12 @@ class Operator:
 
     def start(self, number: int) -> None:
         """Start a replica."""
-        self._replicas[number] = self._start("serve", "--listen", self._listen[number])
+        arguments = "serve", "--listen", self._listen[number]
+        if self._forks:
+            command = ["--folder", str(self._folder), *arguments]
+            self._replicas[number] = _Fork(command, self._environment, self._log.name)
+        else:
+            self._replicas[number] = self._start(*arguments)
 
     def pid(self, number: int) -> int:
         """Of a replica."""
@@ -111,9 +120,11 @@ class Operator:
         async with opened(Home(self._folder)) as service, service.database.transaction() as connection:
             await service.releases.create(connection, task, promotes=True)
 
-    def client(self) -> httpx.AsyncClient:
-        """Reaches any replica, another one each time."""
+    def client(self, address: str = "") -> httpx.AsyncClient:
+        """Reaches an address; any replica if there is none, another one each time."""
         context = trusting(self.certificate)
+        if address:
+            return httpx.AsyncClient(verify=context, base_url=address, timeout=20)
         transport = _AnyOf(
             self.addresses, httpx.AsyncHTTPTransport(verify=context, limits=httpx.Limits(max_connections=None))
         )
@@ -160,6 +171,39 @@ class Operator:
             str(self._folder),
             *arguments,
         ]
+
+
+class _Fork:
+    """The command in a process of its own, which didn't have to load the code."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str], log: str) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.orchestrator.replicas", "orchestrator.commands.serve"])
+        self._process = context.Process(target=_run, args=(arguments, environment, log), daemon=True)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    def send_signal(self, how: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, how)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> None:
+        self._process.join()
+
+
+def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
+    os.environ.update(environment)
+    told = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(told, stream)
+    sys.exit(main(arguments))
 
 
 class _AnyOf(httpx.AsyncBaseTransport):
