@@ -21,8 +21,10 @@ __all__ = ["configure", "run"]
 
 _EPILOG = """\
 examples:
-  claw fl simulate task.toml --devices 1000 --data requests.jsonl --partition 'dirichlet(0.3)'
-  claw fl simulate task.toml --devices 40 --data requests.jsonl --partition by=meeting --masked 1
+  claw fl simulate task.toml --devices 1000 --data requests.jsonl \\
+    --partition 'dirichlet(0.3)'
+  claw fl simulate task.toml --devices 40 --data requests.jsonl \\
+    --partition by=meeting --masked 1
 PLAN is what `claw-orchestrator task create` reads. FILE has a JSON object a
 line, with a text, its label, and for by=FIELD who or where it came from. The
 same seed gives the same releases, on any number of cores and on Ray. Nothing is

@@ -29,7 +29,7 @@ MOST_EXAMPLES = 15
 """Of a device that is dealt a mixture of labels; half of them have one or two."""
 
 _BY = re.compile(r"by=([A-Za-z0-9_.-]{1,64})\Z")
-_DIRICHLET = re.compile(r"dirichlet\(\s*([0-9.]+(?:e-?[0-9]+)?)\s*\)\Z")
+_DIRICHLET = re.compile(r"dirichlet\(\s*([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)\s*\)\Z")
 
 Owned = NDArray[np.intp]
 """The places of a device's examples among all."""

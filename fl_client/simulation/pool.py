@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.ring import Vector
-from fl_client.errors import SimulationRefused
+from fl_client.errors import SimulationRefused, TrainingFailed
 from fl_client.simulation.device import World
 from fl_client.simulation.masked import masked_sum
 from fl_client.simulation.seeded import seeded
@@ -118,7 +119,13 @@ class _Cores:
         self._executor = executor
 
     def parts(self, jobs: Sequence[Job]) -> Iterator[Part]:
-        return self._executor.map(_do, jobs)
+        try:
+            yield from self._executor.map(_do, jobs)
+        except BrokenProcessPool:
+            raise TrainingFailed(
+                "A process of the simulation was killed; there may have been too little memory.",
+                hint="Try it with fewer --cores.",
+            ) from None
 
 
 @contextmanager

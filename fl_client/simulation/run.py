@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.combining import Combined, combine
+from federation.errors import Aborted
 from federation.privacy.noise import mean_of
 from federation.ring import Vector
 from fl_client.errors import SimulationRefused, TrainingStopped
@@ -109,8 +110,8 @@ def rounds(
             if chances.private:
                 total = _total(parts)
                 if masked := number <= chances.masked:
-                    (other,) = pool.parts([Job(number, release, tuple(cohort.tolist()), lost, "masked")])
-                    _compare(total, other.total, plan.secagg.ring.mask)
+                    job = Job(number, release, tuple(cohort.tolist()), lost, "masked")
+                    _compare(total, _through_masks(pool, job), plan.secagg.ring.mask)
                 mean = mean_of(total, plan.privacy, survivors)
             else:
                 mean = np.sum([part.plain for part in parts], 0) / survivors
@@ -153,6 +154,16 @@ def _total(parts: Sequence[Part]) -> Vector:
     for part in parts[1:]:
         total += part.total
     return total
+
+
+def _through_masks(pool: Pool, job: Job) -> Vector:
+    try:
+        (part,) = pool.parts([job])
+    except Aborted as error:
+        raise SimulationRefused(
+            f"Round {job.round} gave no sum through its masks: {error.message}", hint="Have fewer devices --lost."
+        ) from None
+    return part.total
 
 
 def _compare(plain: Vector, masked: Vector, mask: np.uint32) -> None:

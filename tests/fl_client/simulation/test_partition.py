@@ -69,7 +69,9 @@ def test_a_partition_is_read_as_it_is_written() -> None:
     assert read_partition("dirichlet( 1e-2 )") == Dirichlet(0.01)
 
 
-@pytest.mark.parametrize("text", ["", "by=", "dirichlet", "dirichlet()", "dirichlet(0)", "dirichlet(-1)", "iid"])
+@pytest.mark.parametrize(
+    "text", ["", "by=", "dirichlet", "dirichlet()", "dirichlet(0)", "dirichlet(.)", "dirichlet(-1)", "iid"]
+)
 def test_what_is_no_partition_is_refused(text: str) -> None:
     with pytest.raises(SimulationRefused, match="no way"):
         read_partition(text)
