@@ -29,9 +29,13 @@ class Unsigned:
     """
 
     def __init__(self, of_address: int, of_all: int, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self.limit(of_address=of_address, of_all=of_all)
+
+    def limit(self, *, of_address: int, of_all: int) -> None:
+        """Begin anew with other limits."""
         self._of_address = of_address
         self._of_all = of_all
-        self._now = now
         self._all = 0.0
         self._addresses: OrderedDict[str, float] = OrderedDict()
 
