@@ -62,8 +62,8 @@ class Device:
         self._update = update
         self._pause_s = pause_s
         self._counter = 0
-        self._certificate = b""
-        self._registrar: Registrar
+        self.certificate = b""
+        self.registrar: Registrar
         self.task: Task
         self.client: Client
         self.sent: set[int] = set()
@@ -73,11 +73,11 @@ class Device:
         asked = msgspec.json.encode(AskToJoin(self.device, invite.id, proof))
         (await self._again(lambda: self._http.post("/v1/devices", content=asked))).raise_for_status()
         address = f"/v1/devices/{self.device.hex()}/certificate"
-        while not self._certificate:
+        while not self.certificate:
             got = (await self._again(lambda: self._http.get(address))).raise_for_status()
-            self._certificate = msgspec.json.decode(got.content, type=Admitted).certificate or b""
+            self.certificate = msgspec.json.decode(got.content, type=Admitted).certificate or b""
             await asyncio.sleep(0.02)
-        self._registrar = Registrar(invite.registrar, invite.federation)
+        self.registrar = Registrar(invite.registrar, invite.federation)
         got = await self._again(lambda: self._http.get(f"/v1/tasks/{task}"))
         self.task = read_task(msgspec.json.decode(got.content, type=TaskInfo).message)
 
@@ -110,8 +110,8 @@ class Device:
         """
         joined = await self.check_in()
         this = decode(joined.message, Round, 512)
-        agreed = Agreed(self.task.plan, self.task.name, self.task.digest, self._registrar, 3, 0)
-        client = self.client = Client(self.identity, self._certificate, this, agreed, os.urandom)
+        agreed = Agreed(self.task.plan, self.task.name, self.task.digest, self.registrar, 3, 0)
+        client = self.client = Client(self.identity, self.certificate, this, agreed, os.urandom)
         address = f"/v1/tasks/{self.task.name}/rounds/{joined.number}"
         for step in STEPS:
             if step == leaves_before:

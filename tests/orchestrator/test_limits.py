@@ -245,7 +245,7 @@ def test_who_reads_an_answer_slowly_gets_all_of_it() -> None:
     """And may go on: uvicorn alone ends a connection so long after it wrote an answer, read or not."""
 
     async def story() -> None:
-        answer = os.urandom(8 << 20)
+        answer = os.urandom(1 << 20) * 32
         async with served(answer) as port, connected(port) as (reader, writer):
             await asked(reader, writer)
             got, begun = b"", time.monotonic()
