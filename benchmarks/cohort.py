@@ -35,13 +35,11 @@ class Learned(NamedTuple):
     """What came of a round.
 
     Attributes:
-        seconds: From the first check-in to the last device's knowing of the release.
-        finished: How many devices did.
-        mean: Of the updates of those that sent one, shape (parameters,).
+        seconds: From the first check-in until the last device knows of the release.
+        mean: Of their updates, shape (parameters,).
     """
 
     seconds: float
-    finished: int
     mean: NDArray[np.float64]
 
 
@@ -73,8 +71,10 @@ async def learn(
     for one in done:
         if isinstance(one, BaseException) and not isinstance(one, Lost):
             raise one
+    if gone := [str(one) for one in done if isinstance(one, Lost)]:
+        raise SystemExit(f"{len(gone)} of {devices} devices were lost: {gone[0]}")
     sent = [_update(number, parameters) for number, one in enumerate(all_) if one.sent]
-    return Learned(seconds, sum(isinstance(one, int) for one in done), np.mean(sent, axis=0))
+    return Learned(seconds, np.mean(sent, axis=0))
 
 
 def _update(number: int, parameters: int, _round: int = 1) -> NDArray[np.float64]:
