@@ -27,11 +27,12 @@ from benchmarks.intents import Clinc
 from benchmarks.private_learning_plot import Curve, plot
 from federation.task import HeadTraining, Task
 from federation.task_file import propose_task
-from fl_client.simulation.device import Share, World
+from fl_client.simulation.device import World
 from fl_client.simulation.partition import Dirichlet, Owned, deal
 from fl_client.simulation.pool import on_cores
 from fl_client.simulation.run import Chances, RoundEnded, rounds
 from fl_client.simulation.seeded import dice, seeded
+from fl_client.simulation.share import Share
 from fl_client.simulation.traffic import traffic_of
 from fl_client.training.of_task import head_start, names_of
 from fl_client.training.worker.softmax import Rows
@@ -159,14 +160,14 @@ def _learned(
                 bench.say(f"{trial.label}, round {one.number}: {one.accuracy:.3f}, ε = {one.epsilon:.2f}")
             if one.number == size.rounds:
                 break
-    last = ended[-1]
+    accuracies = [one.accuracy or 0.0 for one in ended]
     target = None if bench.quick else trial.target
     label = f"{trial.label}, {len(ended)} rounds"
     bench.figure(f"{trial.key}_start", f"{trial.label}: accuracy of the names alone", begun)
     bench.figure(
         f"{trial.key}_accuracy",
         f"{label}: accuracy on {len(judged):,} texts",
-        last.accuracy,
+        accuracies[-1],
         "",
         None if target is None else (">=", target),
     )
@@ -179,7 +180,7 @@ def _learned(
         bench.figure(f"{trial.key}_up", f"{label}: sent by a device in a round", up / 1024, "KiB")
     seconds = (time.monotonic() - began) / len(ended)
     bench.figure(f"{trial.key}_round_s", f"{label}: one round of {size.cohort:,} devices here", seconds, "s")
-    return Curve(trial.label, (begun, *(one.accuracy for one in ended)))
+    return Curve(trial.label, (begun, *accuracies))
 
 
 def _masked(

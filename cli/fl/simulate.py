@@ -3,9 +3,9 @@
 import argparse
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -14,8 +14,11 @@ from cli.console import Console
 from cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from cli.skill_progress import RunProgress
+    from fl_client.simulation.examples import Labelled
     from fl_client.simulation.report import Report
     from fl_client.simulation.run import RoundEnded
+    from fl_client.simulation.simulate import Setting, Task
 
 __all__ = ["configure", "run"]
 
@@ -28,9 +31,21 @@ examples:
 PLAN is what `claw-orchestrator task create` reads. FILE has a JSON object a
 line, with a text, its label, and for by=FIELD who or where it came from. The
 same seed gives the same releases, on any number of cores and on Ray. Nothing is
-sent, and the vault isn't opened.
+sent. A classifier's task doesn't open the vault; devices that train adapters do
+it in the sandbox, one after the other, with your model.
 """
 _AT_ONCE = 500
+
+
+class _Simulation(NamedTuple):
+    """What is simulated, and who hears of it."""
+
+    task: "Task"
+    examples: "Labelled"
+    setting: "Setting"
+    progress: "RunProgress"
+    told: "Callable[[RoundEnded], None]"
+    stop: threading.Event
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +101,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from cli.skill_progress import RunProgress
     from fl_client.simulation.examples import read_examples
     from fl_client.simulation.partition import ByField, read_partition
-    from fl_client.simulation.pool import on_cores, on_ray
     from fl_client.simulation.report import check_installed, page_of, picture_of
     from fl_client.simulation.run import Chances
-    from fl_client.simulation.simulate import Setting, read_plan, seed_of, simulate
-    from skills.embedding.embedder import Embedder
+    from fl_client.simulation.simulate import Setting, read_plan, seed_of, trains_head
     from skills.example_lines import Fields
-    from vault.capacity import usable_cores
     from vault.durable import replace_file
     from vault.portability.files import check_not_ours
 
@@ -111,28 +123,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.say(f"! {warning}")
     chances = Chances(arguments.lost, arguments.masked, not arguments.no_privacy)
     most = min(task.rounds, arguments.rounds or task.rounds)
+    setting = Setting(arguments.devices, partition, arguments.held_out, most, chances, seed)
     stop = threading.Event()
-    with Ending(stop) as ended, Embedder() as embedder, RunProgress(console) as progress:
-
-        def embed(texts: Sequence[str]) -> list[bytes]:
-            found: list[bytes] = []
-            for begin in range(0, len(texts), _AT_ONCE):
-                progress("reading the examples", begin, len(texts))
-                found += embedder.embed(texts[begin : begin + _AT_ONCE])
-            return found
+    with Ending(stop) as ended, RunProgress(console) as progress:
 
         def told(one: "RoundEnded") -> None:
-            progress(f"round {one.number}: {one.accuracy:.1%} right, ε {one.epsilon:.2f}", one.number, most)
+            well = f"loss {one.loss:.2f}" if one.accuracy is None else f"{one.accuracy:.1%} right"
+            progress(f"round {one.number}: {well}, ε {one.epsilon:.2f}", one.number, most)
 
-        report = simulate(
-            task,
-            examples,
-            Setting(arguments.devices, partition, arguments.held_out, most, chances, seed),
-            embed,
-            on_ray if arguments.ray else functools.partial(on_cores, cores=arguments.cores or usable_cores()),
-            told=told,
-            stop=stop,
-        )
+        at_hand = _Simulation(task, examples, setting, progress, told, stop)
+        report = _of_head(arguments, at_hand) if trains_head(task) else _of_adapter(arguments, console, at_hand)
     drawn = picture_of(report)
     replace_file(picture, drawn)
     replace_file(page, page_of(report, drawn).encode())
@@ -143,6 +143,58 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             print(line)
     console.say(f"The report: {page}")
     return ended.status if report.stopped else 0
+
+
+def _of_head(arguments: argparse.Namespace, at_hand: "_Simulation") -> "Report":
+    from fl_client.simulation.pool import on_cores, on_ray
+    from fl_client.simulation.simulate import simulate_head
+    from skills.embedding.embedder import Embedder
+    from vault.capacity import usable_cores
+
+    with Embedder() as embedder:
+
+        def embed(texts: Sequence[str]) -> list[bytes]:
+            found: list[bytes] = []
+            for begin in range(0, len(texts), _AT_ONCE):
+                at_hand.progress("reading the examples", begin, len(texts))
+                found += embedder.embed(texts[begin : begin + _AT_ONCE])
+            return found
+
+        return simulate_head(
+            at_hand.task,
+            at_hand.examples,
+            at_hand.setting,
+            embed,
+            on_ray if arguments.ray else functools.partial(on_cores, cores=arguments.cores or usable_cores()),
+            told=at_hand.told,
+            stop=at_hand.stop,
+        )
+
+
+def _of_adapter(arguments: argparse.Namespace, console: Console, at_hand: "_Simulation") -> "Report":
+    from cli.at_work import opener
+    from fl_client.simulation.simulate import simulate_adapter
+    from fl_client.training.plan import Machine
+    from fl_client.training.sandboxed import check_installed
+    from skills.sandbox.noted import noted_best
+
+    if arguments.ray or arguments.cores:
+        raise UsageError("Devices train adapters one after the other here.", hint="Leave out --cores and --ray.")
+    check_installed()
+    task = at_hand.task
+    with console.open_vault() as vault, opener(console, vault)(task.model.hex(), task.skill) as (base, encoder):
+        base.check()
+        return simulate_adapter(
+            task,
+            at_hand.examples,
+            at_hand.setting,
+            base,
+            encoder,
+            noted_best(vault),
+            Machine.here(),
+            told=at_hand.told,
+            stop=at_hand.stop,
+        )
 
 
 def _share(text: str) -> float:
@@ -159,7 +211,8 @@ def _told(report: "Report") -> list[str]:
     last = report.rounds[-1] if report.rounds else None
     lines = [
         f"{len(report.rounds)} rounds{', stopped' if report.stopped else ''}.",
-        f"  held-out examples that are right   {report.before[1]:.1%} before, {report.after[1]:.1%} after",
+        f"  on held-out examples, before       {_how_well(*report.before)}",
+        f"                        after        {_how_well(*report.after)}",
     ]
     if last is not None:
         lines += [
@@ -168,6 +221,10 @@ def _told(report: "Report") -> list[str]:
             f"  devices that are better off        {report.better:.0%} of {len(report.gains):,} that can tell",
         ]
     return lines
+
+
+def _how_well(loss: float, accuracy: float | None) -> str:
+    return f"loss {loss:.3f} nats" + ("" if accuracy is None else f", {accuracy:.1%} right")
 
 
 def _as_json(report: "Report") -> str:

@@ -1,7 +1,6 @@
 """What one simulated device does in a round: the very steps of a real one, on data that lie here."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +14,13 @@ from fl_client.delta import delta_of, weighted
 from fl_client.errors import SimulationRefused
 from fl_client.simulation.partition import Owned
 from fl_client.simulation.seeded import seeded
+from fl_client.simulation.share import Share
 from fl_client.training.head_protocol import Labelled
 from fl_client.training.of_task import Numbers, head_order, head_recipe
 from fl_client.training.worker.head_program import train
 from fl_client.training.worker.softmax import Rows, Softmax
 
-__all__ = ["Share", "World"]
-
-
-class Share(NamedTuple):
-    """What a device has, as places among the world's rows.
-
-    Attributes:
-        learned_from: At least one.
-        held_out: To judge a release by; of many devices none.
-    """
-
-    learned_from: Owned
-    held_out: Owned
+__all__ = ["World"]
 
 
 class World:
@@ -52,8 +40,7 @@ class World:
     def __init__(self, task: Task, start: Numbers, rows: Rows, shares: Sequence[Share], seed: bytes) -> None:
         if not isinstance(task.training, HeadTraining):
             raise SimulationRefused(
-                f"{task.name} trains an adapter; what is simulated here are tasks that train a classifier.",
-                hint="`claw fl preview` makes one device's update to an adapter.",
+                f"{task.name} trains no classifier.",
             )
         if task.plan.privacy.parameters != start.size:
             raise SimulationRefused(

@@ -23,8 +23,9 @@ from fl_client.errors import SimulationRefused, TrainingFailed
 from fl_client.simulation.device import World
 from fl_client.simulation.masked import masked_sum
 from fl_client.simulation.seeded import seeded
+from fl_client.simulation.share import Simulated
 
-__all__ = ["Job", "Part", "Pool", "on_cores", "on_ray"]
+__all__ = ["Job", "Part", "Pool", "on_cores", "on_ray", "one_by_one"]
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -70,7 +71,7 @@ class Pool(Protocol):
         ...
 
 
-def work(world: World, job: Job) -> Part:
+def work(world: Simulated, job: Job) -> Part:
     """Do a job."""
     plan = world.task.plan.privacy
     nothing, no_reals = np.empty(0, np.uint32), np.empty(0)
@@ -98,6 +99,20 @@ def work(world: World, job: Job) -> Part:
         else:
             total += world.noised(raw, device, job.round).take(plan)
     return Part(nothing, plain, clipped) if job.how == "plain" else Part(total, no_reals, clipped)
+
+
+class _OneByOne:
+    def __init__(self, world: Simulated) -> None:
+        self._world = world
+
+    def parts(self, jobs: Sequence[Job]) -> Iterator[Part]:
+        return (work(self._world, job) for job in jobs)
+
+
+@contextmanager
+def one_by_one(world: Simulated) -> Iterator[Pool]:
+    """This process, for devices whose training has processes of its own."""
+    yield _OneByOne(world)
 
 
 _world: World

@@ -34,7 +34,8 @@ class Report(NamedTuple):
     Attributes:
         task: That was learned.
         setting: What it was done with, by name.
-        before: Loss and accuracy on the held-out examples before anything was learned.
+        before: Loss and accuracy on the held-out examples before anything was learned; no accuracy where nothing is
+            right or wrong.
         rounds: That were done.
         gains: Of each device that holds examples out, by how much their loss fell, in nats.
         stopped: Whether somebody stopped it.
@@ -42,13 +43,13 @@ class Report(NamedTuple):
 
     task: Task
     setting: dict[str, str]
-    before: tuple[float, float]
+    before: tuple[float, float | None]
     rounds: tuple[RoundEnded, ...]
     gains: NDArray[np.float64]
     stopped: bool
 
     @property
-    def after(self) -> tuple[float, float]:
+    def after(self) -> tuple[float, float | None]:
         """Loss and accuracy in the end."""
         return (self.rounds[-1].loss, self.rounds[-1].accuracy) if self.rounds else self.before
 
@@ -87,7 +88,11 @@ def picture_of(report: Report) -> bytes:
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(2, 3)
     numbers = [0, *(one.number for one in report.rounds)]
-    _line(axes[0, 0], "accuracy on held-out examples", numbers, [report.before[1], *_of(report, "accuracy")])
+    if report.before[1] is None:
+        axes[0, 0].set_axis_off()
+    else:
+        right = [report.before[1], *(one.accuracy or 0.0 for one in report.rounds)]
+        _line(axes[0, 0], "accuracy on held-out examples", numbers, right)
     _line(axes[0, 1], "loss on held-out examples, nats", numbers, [report.before[0], *_of(report, "loss")])
     _line(axes[0, 2], "ε spent, of who took part most", numbers, [0.0, *_of(report, "epsilon")])
     sent = [traffic_of(report.task, one.cohort).up * one.survivors / _MIB for one in report.rounds]
@@ -124,7 +129,7 @@ def page_of(report: Report, picture: bytes) -> str:
             f"{one.cohort:,}",
             f"{one.survivors:,}" + ("" if one.opened else " (too few)"),
             f"{one.loss:.3f}",
-            f"{one.accuracy:.1%}",
+            _share(one.accuracy),
             f"{one.epsilon:.2f}",
             f"{one.clipped:.0%}",
             "the same sum" if one.masked else "",
@@ -156,7 +161,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     gains = report.gains
     return [
         *report.setting.items(),
-        ("accuracy before, and after", f"{report.before[1]:.1%}, {report.after[1]:.1%}"),
+        ("accuracy before, and after", f"{_share(report.before[1])}, {_share(report.after[1])}"),
         ("loss before, and after", f"{report.before[0]:.3f}, {report.after[0]:.3f} nats"),
         ("ε spent, of who took part most", f"{spent:.2f} at δ = {plan.delta:g}"),
         ("ε that the plan allows", f"{plan.epsilon():.2f}, in {plan.participations} participations"),
@@ -171,6 +176,10 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 def _row(kind: str, cells: tuple[str, ...]) -> str:
     return "<tr>" + "".join(f"<{kind}>{_safe(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+
+def _share(accuracy: float | None) -> str:
+    return "–" if accuracy is None else f"{accuracy:.1%}"
 
 
 def _safe(text: str) -> str:

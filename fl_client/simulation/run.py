@@ -13,10 +13,10 @@ from federation.errors import Aborted
 from federation.privacy.noise import mean_of
 from federation.ring import Vector
 from fl_client.errors import SimulationRefused, TrainingStopped
-from fl_client.simulation.device import World
 from fl_client.simulation.partition import Owned
 from fl_client.simulation.pool import Job, Part, Pool
 from fl_client.simulation.seeded import dice
+from fl_client.simulation.share import Simulated
 
 __all__ = ["Chances", "RoundEnded", "rounds"]
 
@@ -48,7 +48,7 @@ class RoundEnded(NamedTuple):
         release: What came of it, little-endian float32; where too few survived, what was there before.
         opened: Whether enough survived.
         loss: On the held-out rows, with that release, in nats.
-        accuracy: The same: share of them that are right.
+        accuracy: The same: share of them that are right; `None` where nothing is right or wrong.
         epsilon: What the devices that took part most often have spent; 0 without privacy.
         clipped: Share of the updates that were longer than the clip.
         masked: Whether the sum was opened a second time, through all masks, and was the same.
@@ -61,7 +61,7 @@ class RoundEnded(NamedTuple):
     release: bytes
     opened: bool
     loss: float
-    accuracy: float
+    accuracy: float | None
     epsilon: float
     clipped: float
     masked: bool
@@ -69,7 +69,7 @@ class RoundEnded(NamedTuple):
 
 
 def rounds(
-    world: World, judged: Owned, chances: Chances, pool: Pool, stop: threading.Event | None = None
+    world: Simulated, judged: Owned, chances: Chances, pool: Pool, stop: threading.Event | None = None
 ) -> Iterator[RoundEnded]:
     """Go through a task's rounds, as long as there are devices that may take part.
 

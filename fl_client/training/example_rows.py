@@ -15,7 +15,7 @@ from vault.pause import PauseLatch
 if TYPE_CHECKING:
     from vault.store import Vault
 
-__all__ = ["FEWEST", "Encoder", "Rows", "Text", "read_rows"]
+__all__ = ["FEWEST", "Encoder", "Rows", "Text", "encoded", "read_rows"]
 
 FEWEST = 10
 """Fewest examples: of less than that, nothing is learned but their words."""
@@ -107,10 +107,16 @@ def read_rows(
         latch.check()
         if stop and stop.is_set():
             raise TrainingStopped("The training was stopped.")
-        rows.append(_row(*encoder.encode(Text(text.input[:_LONGEST_TEXT], text.output[:_LONGEST_TEXT]))))
+        rows.append(encoded(encoder, text))
         if progress:
             progress(done + 1, len(texts) + len(judged_by))
     return Rows(tuple(one.id for one in examples), rows[: len(texts)], rows[len(texts) :])
+
+
+def encoded(encoder: Encoder, text: Text) -> Row:
+    """An example as a row of tokens; of a text that no row could hold, its beginning."""
+    before, reply = encoder.encode(Text(text.input[:_LONGEST_TEXT], text.output[:_LONGEST_TEXT]))
+    return Row(np.array([*before, *reply], "<i4").tobytes(), len(before))
 
 
 def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
@@ -119,7 +125,3 @@ def _split(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     drawn = sorted(examples, key=lambda one: hashlib.sha256(one.id.encode()).digest())[:held_out]
     chosen = {one.id for one in drawn}
     return [one for one in examples if one.id not in chosen], drawn
-
-
-def _row(before: Sequence[int], reply: Sequence[int]) -> Row:
-    return Row(np.array([*before, *reply], "<i4").tobytes(), len(before))

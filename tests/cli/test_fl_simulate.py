@@ -1,10 +1,12 @@
 """`claw fl simulate`: a plan is tried on data that lie here, and the vault isn't asked."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
+from skills.embedding.pins import WEIGHTS
 from tests.fixtures.command import Person
 from tests.fl_client.simulation.worlds import PLAN
 
@@ -83,16 +85,33 @@ def test_what_can_t_be_simulated_is_refused_and_leaves_nothing(
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_plan_of_an_adapter_is_refused_with_what_to_do(person: Person, data: Path, tmp_path: Path) -> None:
-    plan = tmp_path / "adapter.toml"
+def test_devices_train_adapters_one_after_the_other(
+    person: Person, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    assert person.claw("model", "import", str(tiny_model), "--name", "tiny").returncode == 0
     head = PLAN[PLAN.index("[training]") : PLAN.index("[privacy]")]
-    adapter = (
-        '[training]\nkind = "adapter"\nparameterization = "core"\nparameters = 256\nrank = 4\nlearning_rate = 0.1\n'
+    adapter = """[training]
+kind = "adapter"
+parameterization = "ffa"
+parameters = 256
+rank = 4
+learning_rate = 0.1
+targets = ["attn_q"]
+longest = 64
+"""
+    sha256 = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    plan, report = tmp_path / "adapter.toml", tmp_path / "tried.html"
+    text = PLAN.replace(head, adapter).replace(WEIGHTS.sha256, sha256).replace("cohort = 20", "cohort = 5")
+    plan.write_text(
+        text.replace("epsilon = 200.0", "epsilon = 900.0").replace("[privacy]", "[privacy]\ncorrupt = 0.0")
     )
-    plan.write_text(PLAN.replace(head, adapter))
-    done = person.claw(
-        "fl", "simulate", str(plan), "--devices", "30", "--data", str(data), "--partition", "by=meeting"
-    )
-    assert done.returncode == 1
-    assert "trains an adapter" in done.stderr
-    assert "claw fl preview" in done.stderr
+    given = (str(plan), "--devices", "5", "--data", str(data), "--rounds", "1", "--lost", "0")
+    done = person.claw("fl", "simulate", *given, "--partition", "by=meeting", "--json", "-o", str(report))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["before"]["accuracy"] is None
+    assert told["after"]["loss"] != told["before"]["loss"]
+    assert told["devices"]["judged"] == 5
+    mixed = person.claw("fl", "simulate", *given, "--partition", "dirichlet(1)", "-o", str(tmp_path / "other.html"))
+    assert mixed.returncode == 1
+    assert "by=meeting" in mixed.stderr

@@ -6,10 +6,11 @@ import numpy as np
 
 from federation.task import Task
 from federation.task_file import propose_task
-from fl_client.simulation.device import Share, World
+from fl_client.simulation.device import World
 from fl_client.simulation.partition import Dirichlet, deal
 from fl_client.simulation.pool import Job, Part, work
 from fl_client.simulation.seeded import dice, seeded
+from fl_client.simulation.share import Share
 from fl_client.training.of_task import head_start
 from fl_client.training.worker.softmax import Rows
 from skills.embedding.pins import DIMENSION, WEIGHTS
