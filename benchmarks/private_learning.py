@@ -34,7 +34,7 @@ from fl_client.simulation.run import Chances, RoundEnded, rounds
 from fl_client.simulation.seeded import dice, seeded
 from fl_client.simulation.share import Share
 from fl_client.simulation.traffic import traffic_of
-from fl_client.training.of_task import head_start, names_of
+from fl_client.training.head_frame import head_frame, names_of
 from fl_client.training.worker.softmax import Rows
 from skills.embedding.embedder import Embedder
 from skills.embedding.pins import WEIGHTS
@@ -82,6 +82,8 @@ class Trial(NamedTuple):
         learning_rate: Of a device's one step.
         rate: Of the server.
         momentum: Of the server.
+        directions: In which weights are learned; 0 for all.
+        kinship: Of labels whose names are alike.
         target: The accuracy to be reached.
     """
 
@@ -93,13 +95,15 @@ class Trial(NamedTuple):
     learning_rate: float
     rate: float
     momentum: float
+    directions: int
+    kinship: float
     target: float
 
 
 TRIALS = (
-    Trial("without_noise", "without noise", None, 4, 8.0, 10.0, 100.0, 0.8, 0.93),
-    Trial("epsilon_8", "ε ≤ 8", 8.0, 4, 8.0, 10.0, 60.0, 0.5, 0.89),
-    Trial("epsilon_2", "ε ≤ 2", 2.0, 4, 18.0, 30.0, 22.5, 0.5, 0.80),
+    Trial("without_noise", "without noise", None, 4, 8.0, 10.0, 100.0, 0.8, 0, 0.0, 0.93),
+    Trial("epsilon_8", "ε ≤ 8", 8.0, 4, 8.0, 10.0, 60.0, 0.5, 0, 0.0, 0.89),
+    Trial("epsilon_2", "ε ≤ 2", 2.0, 4, 15.0, 30.0, 29.0, 0.5, 96, 0.5, 0.80),
 )
 
 
@@ -150,8 +154,8 @@ def _learned(
     judged: Owned,
 ) -> Curve:
     task = _task(trial, labels, size)
-    world = World(task, head_start(_head(task), named), rows, shares, _SEED)
-    begun = world.judge(bytes(4 * world.start.size), judged)[1]
+    world = World(task, head_frame(_head(task), named), rows, shares, _SEED)
+    begun = world.judge(bytes(4 * world.frame.numbers), judged)[1]
     began, ended = time.monotonic(), list[RoundEnded]()
     with on_cores(world, usable_cores()) as pool:
         for one in rounds(world, judged, Chances(_LOST, private=trial.epsilon is not None), pool):
@@ -195,7 +199,7 @@ def _masked(
     """One cohort through the whole of secure aggregation; `rounds` refuses another sum than the plain one."""
     task = _task(TRIALS[-1]._replace(epsilon=20.0), labels, size._replace(cohort=size.masked))
     bench.say(f"one round of {size.masked} devices through all masks")
-    world = World(task, head_start(_head(task), named), rows, shares, _SEED)
+    world = World(task, head_frame(_head(task), named), rows, shares, _SEED)
     with on_cores(world, 1) as pool:
         ended = next(iter(rounds(world, judged, Chances(_LOST, masked=1), pool)))
     bench.figure("masked_survivors", "through all masks: updates in the sum, which is the same", ended.survivors)
@@ -219,6 +223,8 @@ penalty = 0.0
 biases = false
 start = "names"
 start_scale = {trial.start_scale}
+directions = {trial.directions}
+kinship = {trial.kinship}
 [privacy]
 epsilon = {trial.epsilon or 8.0}
 delta = 1e-6

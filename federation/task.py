@@ -72,6 +72,9 @@ class HeadTraining(Message, frozen=True, array_like=True, tag="head-training"):
         start: What releases are added to. `names` are the vectors of the labels' own names, which tell apart before
             anything was learned; `docs/protocol.md` says how.
         start_scale: What those vectors are multiplied by: how sure the first head is.
+        directions: In how many directions weights are learned: those in which the names differ most. 0: in all.
+            Fewer numbers are less noise and less to send. There are no biases then.
+        kinship: How much labels learn from each other whose names are alike, from 0 for each by itself to 1.
     """
 
     labels: Annotated[tuple[_Label, ...], msgspec.Meta(min_length=2, max_length=1000)]
@@ -82,14 +85,18 @@ class HeadTraining(Message, frozen=True, array_like=True, tag="head-training"):
     biases: bool = True
     start: _Start = "zeros"
     start_scale: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
+    directions: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    kinship: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("each label is named once")
+        if self.directions and (self.biases or self.directions >= len(self.labels)):
+            raise ValueError("so many names differ in fewer directions than there are, and biases have none")
 
     def count(self, dimension: int) -> int:
         """How many numbers are trained and sent, for vectors of so many."""
-        return len(self.labels) * (dimension + self.biases)
+        return len(self.labels) * (self.directions or dimension + self.biases)
 
 
 Training = AdapterTraining | HeadTraining

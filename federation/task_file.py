@@ -41,6 +41,8 @@ class _Head(msgspec.Struct, tag_field="kind", tag="head", forbid_unknown_fields=
     biases: bool = True
     start: Literal["zeros", "names"] = "zeros"
     start_scale: float = 1.0
+    directions: int = 0
+    kinship: float = 0.0
 
 
 class _Privacy(msgspec.Struct, forbid_unknown_fields=True):
@@ -140,7 +142,7 @@ def propose_task(text: str, random: Random) -> Proposed:
 def _parameters(training: _Adapter | _Head) -> int:
     if isinstance(training, _Adapter):
         return training.parameters
-    return len(training.labels) * (training.dimension + training.biases)
+    return len(training.labels) * (training.directions or training.dimension + training.biases)
 
 
 def _training(asked: _Adapter | _Head, random: Random) -> AdapterTraining | HeadTraining:
@@ -154,6 +156,8 @@ def _training(asked: _Adapter | _Head, random: Random) -> AdapterTraining | Head
             asked.biases,
             asked.start,
             asked.start_scale,
+            asked.directions,
+            asked.kinship,
         )
     return AdapterTraining(
         asked.parameterization,

@@ -25,7 +25,8 @@ from fl_client.simulation.share import Share, Simulated
 from fl_client.training.base_model import BaseModel
 from fl_client.training.example_rows import Encoder, Text, encoded
 from fl_client.training.head import rows_of
-from fl_client.training.of_task import head_recipe, head_start, names_of
+from fl_client.training.head_frame import head_frame, names_of
+from fl_client.training.of_task import head_recipe
 from fl_client.training.plan import Machine
 from fl_client.training.worker.softmax import Rows
 from skills.embedding.pins import DIMENSION, WEIGHTS
@@ -124,8 +125,8 @@ def simulate_head(
     labels = np.frombuffer(known.labels, "<u2")
     shares = _shares(setting, examples.groups, labels.tolist())
     vectors = np.frombuffer(b"".join(embed(examples.texts)), "<f4").reshape(-1, DIMENSION)
-    start = head_start(task.training, embed(names_of(task.training)))
-    world = World(task, start, Rows(vectors, labels), shares, setting.seed)
+    frame = head_frame(task.training, embed(names_of(task.training)))
+    world = World(task, frame, Rows(vectors, labels), shares, setting.seed)
     return _simulated(world, setting, lambda: open_pool(world), told, stop)
 
 

@@ -1,50 +1,17 @@
-"""What a task makes a device do: the order that a round's training is, and what its releases mean in use.
-
-A release's numbers are what is added to the task's start. So all devices begin with the same head without having
-been sent it, and nothing has to be learned anew that the names of the labels say by themselves.
-"""
-
-from collections.abc import Sequence
+"""What a head's task makes a device do: the order that a round's training is, and what a release means in use."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from federation.privacy.clip import RawDelta
 from federation.task import HeadTraining
-from fl_client.errors import NotTrainable
-from fl_client.training.head_protocol import HeadOrder, HeadRecipe, Labelled
-from skills.bundled.intents.wording import wordings
+from fl_client.delta import delta_of
+from fl_client.training.head_frame import HeadFrame, Numbers
+from fl_client.training.head_protocol import HeadOrder, HeadRecipe, HeadResult, Labelled
 from skills.embedding.pins import DIMENSION
 
-__all__ = ["head_numbers", "head_order", "head_recipe", "head_start", "names_of"]
+__all__ = ["head_delta", "head_numbers", "head_order", "head_recipe"]
 
-Numbers = NDArray[np.float32]
 _NO_ROWS = Labelled()
-
-
-def names_of(training: HeadTraining) -> list[str]:
-    """The texts whose vectors `head_start` wants: the labels' names, as spoken; none for a start of zeros."""
-    return [wordings(label, "")[0] for label in training.labels] if training.start == "names" else []
-
-
-def head_start(training: HeadTraining, names: Sequence[bytes]) -> Numbers:
-    """What a task's releases are added to.
-
-    Args:
-        training: The task's.
-        names: The embedder's vectors of `names_of(training)`.
-
-    Returns:
-        Shape (labels, DIMENSION + 1), or (labels, DIMENSION) where the task's head has no biases; float32.
-
-    Raises:
-        NotTrainable: there are other vectors than the names'.
-    """
-    start = np.zeros((len(training.labels), DIMENSION + training.biases), np.float32)
-    if training.start == "names":
-        if len(names) != len(training.labels) or any(len(name) != 4 * DIMENSION for name in names):
-            raise NotTrainable("The start of this task is made of one vector for the name of each label.")
-        start[:, :DIMENSION] = np.frombuffer(b"".join(names), "<f4").reshape(-1, DIMENSION) * training.start_scale
-    return start
 
 
 def head_recipe(training: HeadTraining, seed: bytes) -> HeadRecipe:
@@ -66,13 +33,13 @@ def head_recipe(training: HeadTraining, seed: bytes) -> HeadRecipe:
 
 
 def head_order(
-    recipe: HeadRecipe, start: Numbers, release: bytes, rows: Labelled, held_out: Labelled = _NO_ROWS
+    recipe: HeadRecipe, frame: HeadFrame, release: bytes, rows: Labelled, held_out: Labelled = _NO_ROWS
 ) -> HeadOrder:
-    """What the trainer is told for a round; `fl_client.delta.delta_of` makes an update of its answer.
+    """What the trainer is told for a round; `head_delta` makes an update of its answer.
 
     Args:
         recipe: As `head_recipe` makes it.
-        start: As `head_start` makes it.
+        frame: As `fl_client.training.head_frame.head_frame` makes it.
         release: That the round begins with, little-endian float32.
         rows: What to learn from.
         held_out: What to judge by.
@@ -80,16 +47,30 @@ def head_order(
     Raises:
         NotTrainable: the release is of another head.
     """
-    return HeadOrder(recipe, DIMENSION, rows, held_out, _sum(start, release).astype("<f4").tobytes())
+    return HeadOrder(recipe, DIMENSION, rows, held_out, frame.weights(release).astype("<f4").tobytes())
 
 
-def head_numbers(start: Numbers, release: bytes) -> Numbers:
+def head_delta(frame: HeadFrame, order: HeadOrder, result: HeadResult) -> RawDelta:
+    """What a training changed, as an update of the release.
+
+    Args:
+        frame: That the order was made with.
+        order: What was to be trained.
+        result: What came of it, looked at.
+
+    Raises:
+        TrainingFailed: the result isn't one of this order's.
+    """
+    return frame.update(delta_of(order, result))
+
+
+def head_numbers(frame: HeadFrame, release: bytes) -> Numbers:
     """The numbers that a release means in use, with zeros for the biases where there are none.
 
     `fl_client.training.head.with_numbers` puts them into the head that inference uses.
 
     Args:
-        start: As `head_start` makes it.
+        frame: As `fl_client.training.head_frame.head_frame` makes it.
         release: Little-endian float32.
 
     Returns:
@@ -98,13 +79,6 @@ def head_numbers(start: Numbers, release: bytes) -> Numbers:
     Raises:
         NotTrainable: the release is of another head.
     """
-    whole = np.zeros((len(start), DIMENSION + 1), np.float32)
-    whole[:, : start.shape[1]] = _sum(start, release)
+    whole = np.zeros((len(frame.start), DIMENSION + 1), np.float32)
+    whole[:, : frame.start.shape[1]] = frame.weights(release)
     return whole.reshape(-1)
-
-
-def _sum(start: Numbers, release: bytes) -> Numbers:
-    if len(release) != 4 * start.size:
-        raise NotTrainable("The release has another number of numbers than the task's head.")
-    added: Numbers = start + np.frombuffer(release, "<f4").reshape(start.shape)
-    return added

@@ -21,7 +21,7 @@ TASK = task_of()
 def report_of(count: int = 3, stopped: bool = False) -> Report:
     world = world_of(TASK)
     done: list[RoundEnded] = list(islice(rounds(world, JUDGED, Chances(), Here(world)), count))
-    nothing = bytes(4 * world.start.size)
+    nothing = bytes(4 * world.frame.numbers)
     gains = world.gains(done[-1].release if done else nothing)
     return Report(TASK, {"devices": "40"}, world.judge(nothing, JUDGED), tuple(done), gains, stopped)
 

@@ -25,7 +25,7 @@ def world() -> World:
 
 
 def test_devices_learn_together_what_none_of_them_could_alone(world: World) -> None:
-    before = world.judge(bytes(4 * world.start.size), JUDGED)
+    before = world.judge(bytes(4 * world.frame.numbers), JUDGED)
     plain = here(world, Chances(private=False))
     assert before[1] == pytest.approx(0.25, abs=0.15)
     assert (plain[-1].accuracy or 0) > 0.9

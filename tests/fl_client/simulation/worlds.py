@@ -11,7 +11,7 @@ from fl_client.simulation.partition import Dirichlet, deal
 from fl_client.simulation.pool import Job, Part, work
 from fl_client.simulation.seeded import dice, seeded
 from fl_client.simulation.share import Share
-from fl_client.training.of_task import head_start
+from fl_client.training.head_frame import head_frame
 from fl_client.training.worker.softmax import Rows
 from skills.embedding.pins import DIMENSION, WEIGHTS
 
@@ -73,4 +73,4 @@ def world_of(task: Task, devices: int = 40, seed: bytes = SEED) -> World:
     owned = deal(Dirichlet(0.3), [], labels[:_EXAMPLES].tolist(), devices, dice(seed, "partition"))
     shares = [Share(own[1:], own[:1]) if len(own) > 1 else Share(own, own[:0]) for own in owned]
     rows = Rows(vectors.astype(np.float32), labels.astype(np.uint16))
-    return World(task, head_start(task.training, []), rows, shares, seed)  # type: ignore[arg-type]  # a head's
+    return World(task, head_frame(task.training, []), rows, shares, seed)  # type: ignore[arg-type]  # a head's
