@@ -85,6 +85,11 @@ class Device:
         """Turn to a task."""
         self.task, self.sent = task, set()
 
+    @property
+    def next_counter(self) -> int:
+        """Of its next request."""
+        return self._counter + 1
+
     async def signed(self, method: str, target: str, body: bytes = b"") -> httpx.Response:
         self._counter += 1
         headers = sign_request(self.identity, method, target, body, self._counter, time.time(), os.urandom)

@@ -102,10 +102,10 @@ class Operator:
         """Of a replica."""
         return self._replicas[number].pid
 
-    def kill(self, number: int, how: signal.Signals = signal.SIGKILL) -> None:
-        """End a replica."""
+    def kill(self, number: int, how: signal.Signals = signal.SIGKILL) -> int:
+        """End a replica; its exit status."""
         self._replicas[number].send_signal(how)
-        self._replicas[number].wait()
+        return self._replicas[number].wait()
 
     def invite(self, uses: int) -> Invite:
         """An invite."""
@@ -194,8 +194,9 @@ class _Fork:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def wait(self) -> None:
+    def wait(self) -> int:
         self._process.join()
+        return self._process.exitcode or 0
 
 
 def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
