@@ -50,6 +50,7 @@ _DOMAINS = ("Academic", "Committee", "Product")
 _RANK, _LONGEST, _ROWS_A_STEP, _PASSES = 16, 512, 2, 1
 _RATE, _PARAMETERS = 1.5e-2, 15_360
 _MEMORY_MIB = 2600
+_ROUNDS = 3
 _WITHIN_S = 1800
 
 
@@ -66,7 +67,7 @@ def main() -> int:
     if not _DATA.is_dir():
         bench.note("meetings", "missing: ../shared/data/meetings, which isn't part of the repository")
         return bench.finish()
-    rounds, examples, judged_by = (1, 10, 4) if bench.quick else (3, 24, 40)
+    rounds, examples, judged_by = (1, 10, 4) if bench.quick else (_ROUNDS, 24, 40)
     with scratch() as folder:
         begun = time.perf_counter()
         with _Operator(Path(folder), rounds) as operator:
@@ -179,7 +180,7 @@ momentum = 0.5
 """
 
 
-_EPSILON, _CLIP = 100_000.0, 12.0
+_EPSILON, _CLIP = 20_000.0, 4.0
 
 
 class _Device:
@@ -347,7 +348,7 @@ def _noise(cohort: int, epsilon: float) -> float:
     from federation.privacy.planner import forecast, plan_for
 
     bits = 18 if cohort < 100_000 else 24
-    wish = Wish(_PARAMETERS, cohort, 0.25, 0.1, 4, epsilon, 1e-5, _CLIP, bits)
+    wish = Wish(_PARAMETERS, cohort, 0.25, 0.1, _ROUNDS, epsilon, 1e-5, _CLIP, bits)
     return forecast(wish, plan_for(wish, bytes(32))).noise_to_clip
 
 
