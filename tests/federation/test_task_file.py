@@ -43,6 +43,14 @@ def test_a_head_is_about_as_many_numbers_as_it_has_with_or_without_biases() -> N
         assert (task.training.start, task.training.start_scale) == ("names", 9.5)
 
 
+def test_a_head_in_few_directions_is_about_as_many_numbers_of_each_label() -> None:
+    text = HEAD.replace("dimension = 12", "dimension = 12\nbiases = false\ndirections = 1\nkinship = 0.5")
+    task = propose_task(text, random).task
+    assert isinstance(task.training, HeadTraining)
+    assert task.plan.privacy.parameters == task.training.count(12) == 2
+    assert task.training.kinship == 0.5
+
+
 def test_without_a_word_about_it_a_head_starts_from_zeros_and_has_biases() -> None:
     training = propose_task(HEAD, random).task.training
     assert isinstance(training, HeadTraining)
@@ -64,6 +72,8 @@ def test_the_same_text_and_randomness_give_the_same_task() -> None:
         ("dimension = 12", "dimension = 12\nstart = 'ones'"),
         ("dimension = 12", "dimension = 12\nstart_scale = 0.0"),
         ('"weather", "time"', '"weather", "weather"'),
+        ("dimension = 12", "dimension = 12\ndirections = 1"),
+        ("dimension = 12", "dimension = 12\nkinship = 1.5"),
         ("count = 6", "count = 6\nmore = 1"),
     ],
 )
