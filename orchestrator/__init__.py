@@ -1,6 +1,6 @@
-"""The other end of a federation: enrolment, rounds, aggregation, releases.
+"""The other end of a federation: enrolment, rounds, aggregation, releases; the `claw-orchestrator` command.
 
-Nothing is here yet but the command's name, which says so.
+Nothing between two requests is in its memory: a database and a store hold everything, for any number of replicas.
 """
 
 __all__: list[str] = []
