@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[str, msgspec.Meta(pattern=r"^\S+:[0-9]{1,5}$")] = "0.0.0.0:8470"
     database: str = "sqlite:///orchestrator.db"
     content: str = "content"
-    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_000
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2_000
     unsigned_a_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 60_000
     unsigned_a_minute_of_address: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 6_000
 

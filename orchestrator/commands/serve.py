@@ -60,7 +60,8 @@ def _allow_files(connections: int) -> None:
             f"This system allows {hard} open files to a process; {connections} connections need {wanted}.",
             hint="Raise the limit (ulimit -Hn), or lower `connections` in the configuration.",
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _log_as_json() -> None:
