@@ -79,7 +79,11 @@ def main() -> int:
             took = time.perf_counter() - begun
             numbers, released = operator.newest()
         bench.figure(
-            "minutes", f"{rounds} rounds of {_DEVICES} devices, with all that they set up", took / 60, "min"
+            "minutes",
+            f"{rounds} rounds of {_DEVICES} devices, with all that they set up",
+            took / 60,
+            "min",
+            ("<=", 30),
         )
         bench.figure("killed", "devices that were killed in the middle of a round, and came back", killed)
         _report(bench, released, devices)
