@@ -31,6 +31,7 @@ from tlog.note import Signer, origin_of
 __all__ = ["Service"]
 
 _EVERY_S = 0.5
+_END_WITHIN_S = 20.0
 _DATABASE_WITHIN_S = 120.0
 _log = logging.getLogger("orchestrator")
 
@@ -59,7 +60,8 @@ class Service:
         self.rounds = Rounds(database, known, random=os.urandom)
         self.releases = ReleaseStore(ReleaseLog(Signer(log_key, origin_of(ORIGIN, public))), content)
         self._sums = Sums(database, content, self.rounds, self.releases)
-        self._complete: asyncio.Queue[int] = asyncio.Queue()
+        self._complete: asyncio.Queue[int | None] = asyncio.Queue()
+        self._ending = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -69,7 +71,11 @@ class Service:
         try:
             yield
         finally:
-            for one in work:
+            # What is in the middle of a transaction comes to its end.
+            self._ending.set()
+            self._complete.put_nowait(None)
+            _, late = await asyncio.wait(work, timeout=_END_WITHIN_S)
+            for one in late:
                 one.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             await self.database.close()
@@ -95,15 +101,15 @@ class Service:
         self._complete.put_nowait(round_)
 
     async def _close_complete(self) -> None:
-        while True:
-            round_ = await self._complete.get()
+        while (round_ := await self._complete.get()) is not None:
             await _tried(self.rounds.close_complete(round_))
 
     async def _go_on(self) -> None:
         """What nobody's request begins: a time that is over, a sum, and what a replica that died left."""
-        while True:
+        while not self._ending.is_set():
             await _tried(self._look())
-            await asyncio.sleep(_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _EVERY_S)
 
     async def _look(self) -> None:
         while await self.rounds.close_due():

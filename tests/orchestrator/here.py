@@ -49,13 +49,14 @@ class Here:
         """Both at work, and what reaches them."""
         app = application(self.service, self.unsigned)
         async with self.service.running():
-            admitting = asyncio.create_task(self._admit()) if registrar else None
+            ending = asyncio.Event()
+            admitting = asyncio.create_task(self._admit(ending)) if registrar else None
             transport = httpx.ASGITransport(app, raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url="https://here") as http:
                 yield http
+            ending.set()
             if admitting:
-                admitting.cancel()
-                await asyncio.wait([admitting])
+                await admitting
 
     async def open(self, task: Task, *, promotes: bool = True) -> None:
         """Open a task."""
@@ -67,7 +68,7 @@ class Here:
         secret = await self.desk.invite(uses=uses, days=days, requests_a_minute=requests_a_minute)
         return Invite("test", "https://here", (os.urandom(32),), self.registrar, self.log, secret)
 
-    async def _admit(self) -> None:
-        while True:
+    async def _admit(self, ending: asyncio.Event) -> None:
+        while not ending.is_set():
             await self.desk.admit()
             await asyncio.sleep(0.02)
