@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-privacy", action="store_true", help="without clip and noise: what it could come to")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--cores", type=number_at_least(1), metavar="N", help="work with so many processes")
-    where.add_argument("--ray", action="store_true", help="work on Ray: on RAY_ADDRESS, or on this machine's cores")
+    where.add_argument("--ray", action="store_true", help="work on Ray, on this machine's cores")
     parser.add_argument(
         "-o",
         "--output",

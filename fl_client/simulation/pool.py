@@ -146,18 +146,12 @@ class _Cores:
 @contextmanager
 def on_cores(world: World, cores: int) -> Iterator[Pool]:
     """So many processes of this machine."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)  # processes have it from here when they start, which is when they are needed
-    executor = ProcessPoolExecutor(cores, get_context("spawn"), _begin, (world,))
-    try:
-        yield _Cores(executor)
-    finally:
-        executor.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with _environment(_ONE_THREAD):
+        executor = ProcessPoolExecutor(cores, get_context("spawn"), _begin, (world,))
+        try:
+            yield _Cores(executor)
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 class _Ray:
@@ -174,7 +168,7 @@ class _Ray:
 
 @contextmanager
 def on_ray(world: World) -> Iterator[Pool]:
-    """Ray: the cluster that `RAY_ADDRESS` names, or one of this machine's cores.
+    """Ray, on this machine alone: what devices have goes nowhere else, and Ray is told to tell nobody of its use.
 
     Raises:
         SimulationRefused: it isn't installed.
@@ -182,10 +176,31 @@ def on_ray(world: World) -> Iterator[Pool]:
     if importlib.util.find_spec("ray") is None:
         raise SimulationRefused("Ray isn't installed.", hint="pip install 'openclaw-core[sim]'")
     ray: Any = importlib.import_module("ray")
-    ray.init(
-        include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": _ONE_THREAD}
-    )
+    with _environment(_ONE_THREAD | {"RAY_USAGE_STATS_ENABLED": "0"}):
+        ray.init(
+            address="local",
+            _node_ip_address="127.0.0.1",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": _ONE_THREAD},
+        )
+        try:
+            yield _Ray(ray, world)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(added: dict[str, str]) -> Iterator[None]:
+    """What processes that are started meanwhile have in their environment."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
     try:
-        yield _Ray(ray, world)
+        yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

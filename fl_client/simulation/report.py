@@ -93,8 +93,13 @@ def picture_of(report: Report) -> bytes:
     else:
         right = [report.before[1], *(one.accuracy or 0.0 for one in report.rounds)]
         _line(axes[0, 0], "accuracy on held-out examples", numbers, right)
-    _line(axes[0, 1], "loss on held-out examples, nats", numbers, [report.before[0], *_of(report, "loss")])
-    _line(axes[0, 2], "ε spent, of who took part most", numbers, [0.0, *_of(report, "epsilon")])
+    _line(
+        axes[0, 1],
+        "loss on held-out examples, nats",
+        numbers,
+        [report.before[0], *(one.loss for one in report.rounds)],
+    )
+    _line(axes[0, 2], "ε spent, of who took part most", numbers, [0.0, *(one.epsilon for one in report.rounds)])
     sent = [traffic_of(report.task, one.cohort).up * one.survivors / _MIB for one in report.rounds]
     _line(axes[1, 0], "sent by all devices, MiB", numbers, [0.0, *np.cumsum(sent).tolist()])
     lost = [one.cohort - one.survivors for one in report.rounds]
@@ -114,10 +119,6 @@ def _line(axes: "Axes", title: str, numbers: list[int], values: list[float]) -> 
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("round", fontsize=9)
     axes.grid(visible=True, color="#e5e5e5")
-
-
-def _of(report: Report, name: str) -> list[float]:
-    return [float(getattr(one, name)) for one in report.rounds]
 
 
 def page_of(report: Report, picture: bytes) -> str:

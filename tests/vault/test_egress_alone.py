@@ -46,6 +46,10 @@ ALLOWED = {
         "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the X server of this machine"
     },
     "fl_client/participation/link.py": {"requests from elsewhere": "ours: signs them, sends none"},
+    "fl_client/simulation/pool.py": {
+        "concurrent.futures.ProcessPoolExecutor, concurrent.futures.ProcessPoolExecutor handed on, "
+        "concurrent.futures.process, multiprocessing": "starts processes of ours that go on with what this one has",
+    },
     "fl_client/training/program.py": {"find_spec by a computed name": "finds packages' folders, by constants"},
     "skills/bundled/__init__.py": {
         "import_module by a computed name": "a bundled skill's own package, by a constant",
