@@ -24,7 +24,7 @@ async def _admit(home: Home) -> None:
     desk = RegistrarDesk(home.registrar_folder, home.registrar_key(), home.federation(), home.database())
     print("Admitting devices that have an invite. Ctrl-C ends it.", flush=True)
     while True:
-        with contextlib.suppress(SQLAlchemyError, ConnectionError):  # it is away for now
+        with contextlib.suppress(SQLAlchemyError, OSError):  # it is away for now
             if count := await desk.admit():
                 print(f"{count} device{'s' * (count != 1)} answered.", flush=True)
         await asyncio.sleep(_EVERY_S)
