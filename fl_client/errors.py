@@ -12,7 +12,8 @@ LearningError
 ├── Unreachable      the orchestrator can't be reached right now: it is tried again
 ├── NotYet           the orchestrator says: not now, or not any more
 ├── Declined         the orchestrator says no
-└── RoundLost        a round goes on without this device, or gave no sum
+├── RoundLost        a round goes on without this device, or gave no sum
+└── SimulationRefused  there is nothing to simulate with such data, or such a task
 """
 
 from typing import ClassVar
