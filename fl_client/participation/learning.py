@@ -6,7 +6,7 @@ Both are made in the sandbox, of the same rows: a skill's examples, but for a te
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,13 +19,13 @@ from federation.privacy.clip import RawDelta
 from federation.task import AdapterTraining, Task
 from fl_client.delta import delta_of, weighted
 from fl_client.errors import NotTrainable, TrainingFailed, TrainingStopped
-from fl_client.limits.judge import Limits, Spent
 from fl_client.limits.watch import LimitWatch
+from fl_client.participation.bounds import Bounds, Clock
+from fl_client.training.adapter_order import adapter_order, check_numbers, fitted_to
 from fl_client.training.base_model import BaseModel
 from fl_client.training.example_rows import Encoder, Rows, read_rows
-from fl_client.training.factors import count
-from fl_client.training.plan import Fitted, Machine, Range, TrainingPlan, fit
-from fl_client.training.protocol import Checkpoint, Order, Result
+from fl_client.training.plan import Fitted, Machine
+from fl_client.training.protocol import Checkpoint, Order, Result, Row
 from fl_client.training.sandboxed import train
 from fl_client.training.trained import Trained, as_gguf
 from skills.sandbox.job import Progress
@@ -34,11 +34,13 @@ from skills.sandbox.noted import noted_best
 if TYPE_CHECKING:
     from vault.store import Vault
 
-__all__ = ["Bounds", "Judgement", "Learned", "Learner", "OpenModel", "Told"]
+__all__ = ["Judgement", "Learned", "Learner", "OpenModel", "Told"]
 
 _CHECKPOINT_EVERY_S = 15.0
 _JUDGING_S = 3600.0
 _LOOK_EVERY_S = 1.0
+_REMEMBERED = 4
+"""Releases whose numbers are kept in memory, to judge them again by other rows."""
 
 Told = Callable[[Progress], None]
 
@@ -53,20 +55,6 @@ class OpenModel(Protocol):
             NotFound: this device has no such model.
         """
         ...
-
-
-class Bounds(NamedTuple):
-    """What holds training up.
-
-    Attributes:
-        limits: The person's.
-        spent: What learning took today.
-        take: Takes down that so many seconds more were trained.
-    """
-
-    limits: Limits
-    spent: Callable[[], Spent]
-    take: Callable[[float], None]
 
 
 class Learned(NamedTuple):
@@ -140,14 +128,11 @@ class Learner:
             with self._open_model(self._task.model.hex(), self._task.skill) as (base, encoder):
                 base.check()
                 self._material = base, read_rows(self._vault, self._task.skill, encoder, stop=stop)
-            base = self._material[0]
-            there = count(base.targets(self._training.targets), self._recipe(bytes(32)).recipe)
-            if there != (wanted := self._task.plan.privacy.parameters):
+            try:
+                check_numbers(self._task, self._material[0], self._fitted())
+            except NotTrainable:
                 self._material = None
-                raise NotTrainable(
-                    f"{self._task.name} is about {wanted:,} numbers; with {base.name} there are {there:,}.",
-                    hint="Tell the operator of the federation.",
-                )
+                raise
         return self._material
 
     def forget(self) -> None:
@@ -162,7 +147,7 @@ class Learner:
         *,
         until: float,
         stop: threading.Event,
-        bounds: "Bounds",
+        bounds: Bounds,
         told: Told | None = None,
     ) -> Learned:
         """Learn for a round.
@@ -182,7 +167,8 @@ class Learner:
             NotTrainable, TrainingFailed: as `fl_client.training.sandboxed.train`.
         """
         base, rows = self.read(stop)
-        fitted = self._recipe(digest("turns", self._task.digest, round_.to_bytes(8, "big"), self._own(rows)))
+        turns = digest("turns", self._task.digest, round_.to_bytes(8, "big"), self._own(rows))
+        order = self._order(self._fitted(), numbers, rows.rows, turns)
         resume: Checkpoint | None = None
 
         def keep(checkpoint: Checkpoint) -> None:
@@ -192,8 +178,8 @@ class Learner:
 
         while True:
             self._wait(until, stop, bounds)
-            order = self._order(base, rows, fitted, numbers, resume)
-            with LimitWatch(bounds.limits, bounds.spent(), stop=stop) as watch, _Clock(bounds.take) as clock:
+            order = msgspec.structs.replace(order, resume=resume)
+            with LimitWatch(bounds.limits, bounds.spent(), stop=stop) as watch, Clock(bounds.take) as clock:
                 try:
                     result = self._train(order, base, until - time.monotonic(), watch, told, keep)
                     break
@@ -223,18 +209,18 @@ class Learner:
             TrainingStopped: `stop` was set.
             NotTrainable, TrainingFailed: as `fl_client.training.sandboxed.train`.
         """
-        base, rows = self.read(stop)
-        fitted = self._recipe(bytes(32))
-        recipe = _without_steps(fitted)
-        order = self._order(base, rows, recipe, numbers, None)
+        base, _ = self.read(stop)
+        order = msgspec.structs.replace(self._order(self._fitted(), numbers, (), bytes(32)), factors=True)
         begun = time.monotonic()
         result = self._train(order, base, _JUDGING_S, stop, told, None)
         loss = result.judged.after
         assert loss is not None
         name = _named(numbers)
         self._losses[name], self._numbers[name] = loss, numbers
-        trained = Trained.of(base, recipe.recipe, result)
-        return Judgement(loss, as_gguf(trained), recipe.recipe.rank, time.monotonic() - begun)
+        while len(self._numbers) > _REMEMBERED:
+            del self._numbers[next(iter(self._numbers))]
+        trained = Trained.of(base, order.recipe, result)
+        return Judgement(loss, as_gguf(trained), order.recipe.rank, time.monotonic() - begun)
 
     def loss_of(self, name: str, *, stop: threading.Event) -> float | None:
         """The loss of numbers that were met before, on the rows as they are now; `None` if they aren't known.
@@ -251,23 +237,17 @@ class Learner:
             self.judge(self._numbers.get(name, bytes(4 * count_)), stop=stop)
         return self._losses.get(name)
 
-    def _order(
-        self, base: BaseModel, rows: Rows, fitted: Fitted, numbers: bytes, resume: Checkpoint | None
-    ) -> Order:
-        return Order(
-            base=str(base.path),
-            sha256=base.sha256,
-            recipe=fitted.recipe,
-            rows=rows.rows,
-            held_out=rows.held_out,
-            threads=self._machine().threads,
-            tokens_at_once=fitted.tokens_at_once,
-            recompute=fitted.recompute,
-            checkpoint_every=_CHECKPOINT_EVERY_S,
-            numbers=numbers if _named(numbers) else b"",
-            resume=resume,
-            factors=fitted.recipe.steps == 0,
-        )
+    def _fitted(self) -> Fitted:
+        """What the task says, fitted to this machine."""
+        assert self._material is not None
+        base, rows = self._material
+        return fitted_to(self._training, base, rows.rows, rows.held_out, self._machine())
+
+    def _order(self, fitted: Fitted, numbers: bytes, rows: Sequence[Row], turns: bytes) -> Order:
+        assert self._material is not None
+        base, material = self._material
+        order = adapter_order(base, fitted, numbers, rows, material.held_out, turns, self._machine().threads)
+        return msgspec.structs.replace(order, checkpoint_every=_CHECKPOINT_EVERY_S)
 
     def _train(
         self,
@@ -290,31 +270,10 @@ class Learner:
         )
 
     @staticmethod
-    def _wait(until: float, stop: threading.Event, bounds: "Bounds") -> None:
+    def _wait(until: float, stop: threading.Event, bounds: Bounds) -> None:
         while bounds.limits.reasons(bounds.spent()):
             if time.monotonic() > until or stop.wait(_LOOK_EVERY_S):
                 raise TrainingStopped("The training was held up until the round went on without this device.")
-
-    def _recipe(self, turns: bytes) -> Fitted:
-        """What the task says, fitted to this machine; the numbers that are trained are the same on every one."""
-        assert self._material is not None
-        base, rows = self._material
-        asked = self._training
-        steps = max(1, min(asked.passes * len(rows.rows) // asked.rows_a_step, asked.most_steps))
-        plan = TrainingPlan(
-            kind=asked.kind,
-            rank=Range(asked.rank, asked.rank),
-            longest=Range(min(256, asked.longest), asked.longest),
-            passes=asked.passes,
-            steps=Range(steps, steps),
-            targets=asked.targets,
-            rows_a_step=asked.rows_a_step,
-            learning_rate=asked.learning_rate,
-            scale=asked.scale,
-        )
-        lengths, held_out = ([len(row.tokens) // 4 for row in part] for part in (rows.rows, rows.held_out))
-        fitted = fit(plan, base, lengths, self._machine(), asked.seed, held_out=held_out)
-        return fitted._replace(recipe=msgspec.structs.replace(fitted.recipe, turns=turns))
 
     @staticmethod
     def _own(rows: Rows) -> bytes:
@@ -324,32 +283,3 @@ class Learner:
 def _named(numbers: bytes) -> str:
     """The digest of an adapter's numbers, in hex; empty where they change nothing."""
     return hashlib.sha256(numbers).hexdigest() if np.frombuffer(numbers, "<f4").any() else ""
-
-
-class _Clock:
-    """Counts seconds of training, also while it goes on, so that a process that is killed has counted them.
-
-    Args:
-        take: Told how many more there were.
-    """
-
-    def __init__(self, take: Callable[[float], None]) -> None:
-        self._take = take
-        self._since = 0.0
-
-    def count(self) -> None:
-        """Count until now."""
-        now = time.monotonic()
-        self._take(now - self._since)
-        self._since = now
-
-    def __enter__(self) -> "_Clock":
-        self._since = time.monotonic()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.count()
-
-
-def _without_steps(fitted: Fitted) -> Fitted:
-    return fitted._replace(recipe=msgspec.structs.replace(fitted.recipe, steps=0))

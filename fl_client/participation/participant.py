@@ -12,8 +12,9 @@ from federation.api import Wait
 from federation.privacy.clip import RawDelta
 from fl_client.errors import ConsentNeeded, NotAcceptable
 from fl_client.limits.judge import Limits, Spent
+from fl_client.participation.bounds import Bounds
 from fl_client.participation.consents import Consents, check_acceptable, task_of
-from fl_client.participation.learning import Bounds, Learned, Learner, Told
+from fl_client.participation.learning import Learned, Learner, Told
 from fl_client.participation.releases import Releases
 from fl_client.participation.round import OneRound, Part
 from fl_client.participation.seen_log import SeenLog

@@ -13,9 +13,10 @@ import msgspec
 from federation.messages import encode
 from fl_client.errors import NotBelieved
 from fl_client.limits.judge import Limits, Spent
+from fl_client.participation.bounds import Bounds
 from fl_client.participation.consents import described
 from fl_client.participation.desk import door_of
-from fl_client.participation.learning import Bounds, Learner, OpenModel, Told
+from fl_client.participation.learning import Learner, OpenModel, Told
 from fl_client.participation.membership import Membership
 from fl_client.participation.offers import Offer, offer_of, offers_of, release_in_use
 from fl_client.participation.preview import Preview, preview_of

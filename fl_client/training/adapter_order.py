@@ -55,7 +55,7 @@ def check_numbers(task: Task, base: BaseModel, fitted: Fitted) -> None:
     if there != (wanted := task.plan.privacy.parameters):
         raise NotTrainable(
             f"{task.name} is about {wanted:,} numbers; with {base.name} there are {there:,}.",
-            hint=f"parameters = {there}",
+            hint=f"The task's file should say: parameters = {there}",
         )
 
 

@@ -16,9 +16,10 @@ from federation.privacy.clip import RawDelta
 from federation.task import AdapterTraining, Task
 from fl_client.errors import TrainingStopped
 from fl_client.limits.judge import Limits
+from fl_client.participation.bounds import Bounds
 from fl_client.participation.consents import Consents, task_of
 from fl_client.participation.desk import door_of
-from fl_client.participation.learning import Bounds, Judgement, Learned, Told
+from fl_client.participation.learning import Judgement, Learned, Told
 from fl_client.participation.link import Link
 from fl_client.participation.membership import Membership
 from fl_client.participation.participant import Participant

@@ -15,7 +15,8 @@ from federation.task import AdapterTraining, Task
 from fl_client.errors import NotTrainable, TrainingStopped
 from fl_client.limits.judge import Limits, Spent
 from fl_client.limits.sources import Sources
-from fl_client.participation.learning import Bounds, Learner
+from fl_client.participation.bounds import Bounds
+from fl_client.participation.learning import Learner
 from fl_client.training.base_model import BaseModel
 from fl_client.training.example_rows import Encoder
 from fl_client.training.plan import Machine
