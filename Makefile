@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS := adapters chat crash intents sandbox secagg storage torture training
+BENCHMARKS := adapters chat crash end_to_end intents orchestrator private_learning replicas sandbox secagg storage torture training
 
 .PHONY: help chat test check bench clean
 

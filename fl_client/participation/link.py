@@ -45,7 +45,7 @@ _SMALL = 1 << 16
 _TASKS = 1 << 22
 _PROOF = 1 << 19
 _SHOWN = 200
-_AGAIN = frozenset({429, 502, 503, 504})
+_AGAIN = frozenset({408, 429, 502, 503, 504})
 
 Kind = TypeVar("Kind")
 Told = wire.Roster | wire.Graph | wire.Deliver | wire.Survivors | wire.Consistent
