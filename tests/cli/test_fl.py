@@ -49,7 +49,7 @@ def task(tiny_model: Path) -> Task:
         model=hashlib.sha256(tiny_model.read_bytes()).digest(),
         training=training,
         most_examples=10,
-        stages=head.stages._replace(advertise=15),
+        stages=head.stages._replace(advertise=8),
         plan=msgspec.structs.replace(head.plan, privacy=privacy, secagg=secagg),
     )
 
