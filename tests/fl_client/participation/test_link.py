@@ -176,7 +176,7 @@ def test_of_an_update_nothing_but_what_is_masked_goes_out(linked: Linked, server
     assert server.seen == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     answer=st.binary(max_size=300) | st.text(max_size=100).map(str.encode),
     status=st.sampled_from([200, 204, 400, 409, 503]),
