@@ -4,9 +4,7 @@ The bytes are jeepney's; the connection isn't, because its own waits without end
 What comes is bounded, and what can't be understood counts as no answer.
 """
 
-import socket
 import struct
-import time
 from typing import NamedTuple
 
 from jeepney import (  # type: ignore[import-untyped]
@@ -21,6 +19,8 @@ from jeepney.auth import BEGIN, Authenticator  # type: ignore[import-untyped]
 from jeepney.bus import get_connectable_addresses  # type: ignore[import-untyped]
 from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
 from jeepney.low_level import calc_msg_size  # type: ignore[import-untyped]
+
+from fl_client.limits.local_socket import LocalSocket
 
 __all__ = ["Call", "Reply", "ask", "property_of"]
 
@@ -99,8 +99,7 @@ class _Connection:
     """
 
     def __init__(self, within_s: float) -> None:
-        self._until = time.monotonic() + within_s
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = LocalSocket("the bus", within_s)
         self._received = b""
         self._serial = 0
 
@@ -109,13 +108,12 @@ class _Connection:
 
     def open(self, name: str) -> None:
         """Connect, say who we are, and be greeted."""
-        self._wait_no_longer()
         self._socket.connect(name)
         signing_in = Authenticator()
         for line in signing_in:
-            self._write(line)
-            signing_in.feed(self._read())
-        self._write(BEGIN)
+            self._socket.write(line)
+            signing_in.feed(self._socket.read(_AT_ONCE))
+        self._socket.write(BEGIN)
         hello = self.send(message_bus.Hello())
         while self.receive().header.fields.get(HeaderFields.reply_serial) != hello:
             pass
@@ -123,14 +121,14 @@ class _Connection:
     def send(self, message: Message) -> int:
         """Send a message; returns its number."""
         self._serial += 1
-        self._write(message.serialise(serial=self._serial))
+        self._socket.write(message.serialise(serial=self._serial))
         return self._serial
 
     def receive(self) -> Message:
         """The next message, whatever it is."""
         size = self._size()
         while size is None or len(self._received) < size:
-            self._received += self._read()
+            self._received += self._socket.read(_AT_ONCE)
             size = self._size()
         raw, self._received = self._received[:size], self._received[size:]
         if _LOOPS_FOREVER in raw:
@@ -145,23 +143,6 @@ class _Connection:
         if size > _MOST_BYTES:
             raise ValueError("a message larger than any answer is")
         return size
-
-    def _read(self) -> bytes:
-        self._wait_no_longer()
-        data = self._socket.recv(_AT_ONCE)
-        if not data:
-            raise ConnectionResetError("the bus hung up")
-        return data
-
-    def _write(self, data: bytes) -> None:
-        self._wait_no_longer()
-        self._socket.sendall(data)
-
-    def _wait_no_longer(self) -> None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the bus took too long")
-        self._socket.settimeout(left)
 
 
 def _message(call: Call) -> Message:

@@ -5,11 +5,11 @@ over a server that goes away. A server elsewhere is not asked: it knows of anoth
 """
 
 import re
-import socket
 import struct
-import time
 from pathlib import Path
 from typing import NamedTuple
+
+from fl_client.limits.local_socket import LocalSocket
 
 __all__ = ["Display", "since_last_input_s"]
 
@@ -62,8 +62,7 @@ class _Server:
     """A connection to an X server, for as long as it may take."""
 
     def __init__(self, within_s: float) -> None:
-        self._until = time.monotonic() + within_s
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = LocalSocket("the X server", within_s)
         self._root = 0
 
     def close(self) -> None:
@@ -71,10 +70,9 @@ class _Server:
 
     def open(self, path: Path, cookie: bytes) -> None:
         """Connect and sign in."""
-        self._wait_no_longer()
         self._socket.connect(str(path))
         name = _COOKIE if cookie else b""
-        self._write(
+        self._socket.write(
             struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(cookie)) + _padded(name) + _padded(cookie)
         )
         answer, *_, more = struct.unpack("<BxHHH", self._read(8))
@@ -97,7 +95,7 @@ class _Server:
 
     def _asked(self, request: bytes) -> bytes:
         """The reply to a request; events that come before it are passed over."""
-        self._write(request)
+        self._socket.write(request)
         while (reply := self._read(_REPLY))[0] != _IS_REPLY:
             if reply[0] == _IS_ERROR:
                 raise ValueError("the X server refused")
@@ -109,22 +107,8 @@ class _Server:
             raise ValueError("larger than any answer is")
         data = b""
         while len(data) < count:
-            self._wait_no_longer()
-            piece = self._socket.recv(count - len(data))
-            if not piece:
-                raise ConnectionResetError("the X server hung up")
-            data += piece
+            data += self._socket.read(count - len(data))
         return data
-
-    def _write(self, data: bytes) -> None:
-        self._wait_no_longer()
-        self._socket.sendall(data)
-
-    def _wait_no_longer(self) -> None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the X server took too long")
-        self._socket.settimeout(left)
 
 
 def _padded(data: bytes) -> bytes:

@@ -38,12 +38,9 @@ ALLOWED = {
     "agent/worker/vocabulary.py": {"ctypes": "hands buffers to llama.cpp"},
     "cli/config.py": {"subprocess": "starts the person's editor"},
     "cli/main.py": {"getattr by a computed name, sys handed on": "looks at the three standard streams"},
-    "fl_client/limits/bus.py": {
-        "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the desktop, over D-Bus"
-    },
     "fl_client/limits/choices.py": {"getattr by a computed name": "a setting by its name"},
-    "fl_client/limits/x_server.py": {
-        "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the X server of this machine"
+    "fl_client/limits/local_socket.py": {
+        "socket, socket.AF_UNIX, socket.SOCK_STREAM, socket.socket": "asks the desktop and the X server"
     },
     "fl_client/participation/link.py": {"requests from elsewhere": "ours: signs them, sends none"},
     "fl_client/simulation/pool.py": {

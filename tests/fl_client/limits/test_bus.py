@@ -1,11 +1,8 @@
 """Questions over D-Bus: to a real bus, to ones that hang, and to ones that say what no bus says."""
 
-import contextlib
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,6 +10,7 @@ from hypothesis import strategies as st
 
 from fl_client.limits.bus import Call, ask, property_of
 from tests.fl_client.limits.desktop import Bus
+from tests.fl_client.limits.impostors import impostor
 
 HELLO = b"OK 1234deadbeef\r\n"
 NAMES = Call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ListNames")
@@ -54,37 +52,10 @@ def test_where_there_is_no_bus_nobody_answers(address: str) -> None:
     assert ask(address, NAMES, of("One")) == [None, None]
 
 
-@contextlib.contextmanager
-def impostor(*pieces: bytes, backlog: int = 8) -> Iterator[str]:
-    """What isn't a bus: it says these pieces, one after each thing that it is told, and then nothing more."""
-    with tempfile.TemporaryDirectory(prefix="claw-") as folder, socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{folder}/bus")
-        listening.listen(backlog)
-
-        def answer() -> None:
-            with contextlib.suppress(OSError):
-                end, _ = listening.accept()
-                with end:
-                    for piece in pieces:
-                        end.recv(1 << 16)
-                        end.sendall(piece)
-                    while end.recv(1 << 16):
-                        pass
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        try:
-            yield f"unix:path={folder}/bus"
-        finally:
-            with contextlib.suppress(OSError):
-                listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
 @pytest.mark.parametrize("pieces", [(), (HELLO,), (b"OK",), (b"REJECTED\r\n",), (b"x" * 10_000,)])
 def test_a_bus_that_hangs_or_refuses_before_it_has_greeted_is_given_up(pieces: tuple[bytes, ...]) -> None:
-    with impostor(*pieces) as address:
-        assert ask(address, NAMES, within_s=SHORT_S) == [None]
+    with impostor("bus", *pieces) as path:
+        assert ask(f"unix:path={path}", NAMES, within_s=SHORT_S) == [None]
 
 
 def test_a_bus_that_accepts_nobody_any_more_is_given_up() -> None:
@@ -108,5 +79,5 @@ ENDLESS = (  # an array of structures of nothing, in a header and in a body
 @example(b"l\2\0\1" + b"\xff" * 12)
 @example(b"")
 def test_bytes_that_no_bus_says_are_no_answer(said: bytes) -> None:
-    with impostor(HELLO, said) as address:
-        assert ask(address, NAMES, within_s=0.05) == [None]
+    with impostor("bus", HELLO, said) as path:
+        assert ask(f"unix:path={path}", NAMES, within_s=0.05) == [None]

@@ -5,8 +5,6 @@ import shutil
 import socket
 import struct
 import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fl_client.limits.x_server import Display, since_last_input_s
+from tests.fl_client.limits.impostors import impostor
 
 COOKIE = bytes(range(16))
 SHORT_S = 0.2
@@ -139,30 +138,10 @@ def test_where_no_server_is_nobody_says(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def impostor(*pieces: bytes) -> Iterator[Display]:
-    """What isn't an X server: it says these pieces, one after each thing that it is told, and then nothing more."""
-    with tempfile.TemporaryDirectory(prefix="claw-") as folder, socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{folder}/X0")
-        listening.listen()
-
-        def answer() -> None:
-            with contextlib.suppress(OSError):
-                end, _ = listening.accept()
-                with end:
-                    for piece in pieces:
-                        end.recv(1 << 16)
-                        end.sendall(piece)
-                    while end.recv(1 << 16):
-                        pass
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        try:
-            yield Display(":0", Path(folder) / "none", Path(folder))
-        finally:
-            with contextlib.suppress(OSError):
-                listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
+def liar(*pieces: bytes) -> Iterator[Display]:
+    """What isn't an X server, and says these pieces."""
+    with impostor("X0", *pieces) as path:
+        yield Display(":0", path.parent / "none", path.parent)
 
 
 SETUP = struct.pack("<BxHHH", 1, 11, 0, 10) + bytes(40)
@@ -171,14 +150,14 @@ PRESENT = b"\1" + bytes(7) + b"\1\x80" + bytes(22)
 
 @pytest.mark.parametrize("pieces", [(), (b"\1",), (SETUP,), (SETUP, PRESENT), (SETUP, PRESENT, b"\1" + bytes(20))])
 def test_a_server_that_hangs_is_given_up(pieces: tuple[bytes, ...]) -> None:
-    with impostor(*pieces) as display:
+    with liar(*pieces) as display:
         assert since_last_input_s(display, within_s=SHORT_S) is None
 
 
 def test_events_before_an_answer_are_passed_over() -> None:
     event = b"\x1c" + bytes(31)
     idle = b"\1" + bytes(15) + struct.pack("<I", 90_500) + bytes(12)
-    with impostor(SETUP, event + PRESENT, event * 2 + idle) as display:
+    with liar(SETUP, event + PRESENT, event * 2 + idle) as display:
         assert since_last_input_s(display) == 90.5
 
 
@@ -188,6 +167,6 @@ def test_events_before_an_answer_are_passed_over() -> None:
 @example(SETUP, PRESENT, b"\1" + b"\xff" * 31)
 @example(SETUP, b"\0" + bytes(31), b"")
 def test_bytes_that_no_server_says_are_no_answer(setup: bytes, present: bytes, idle: bytes) -> None:
-    with impostor(setup, present, idle) as display:
+    with liar(setup, present, idle) as display:
         found = since_last_input_s(display, within_s=0.05)
     assert found is None or found >= 0
