@@ -6,9 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from federation.secagg.server import STEPS
@@ -74,8 +72,7 @@ async def test_what_ends_it_at_any_stage_ends_it_there(
     operator: Operator, new_person: NewPerson, monkeypatch: pytest.MonkeyPatch, how: str, steps: tuple[str, ...]
 ) -> None:
     task = adapter_task(PEOPLE, seconds=5)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     who = people[0][0]
     for step in steps:
         consent = await who.agree()
@@ -113,8 +110,7 @@ async def test_a_device_that_is_killed_at_any_stage_takes_part_in_the_next_round
     operator: Operator, new_person: NewPerson
 ) -> None:
     task = adapter_task(PEOPLE, seconds=5)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     who, consent = people[0]
     who.vault.close()
     sent = 0
@@ -151,13 +147,3 @@ async def test_a_device_that_is_killed_at_any_stage_takes_part_in_the_next_round
         assert ParticipationStore(again.vault.database).all()[0].outcome == "summed"
     finally:
         again.close()
-
-
-def test_no_secret_of_a_round_and_no_update_is_in_a_file(new_person: NewPerson, tmp_path: Path) -> None:
-    who = new_person()
-    update = np.full(40, 0.123456789)
-    who.close()
-    for file in (path for path in who.folder.rglob("*") if path.is_file()):
-        data = file.read_bytes()
-        assert update.tobytes()[:16] not in data
-        assert b"canary-" not in data

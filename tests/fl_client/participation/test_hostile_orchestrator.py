@@ -181,6 +181,21 @@ def test_a_task_that_isnt_in_the_log_is_refused(liar: Liar, seen: Seen) -> None:
         run(offers_of(as_link(liar), seen(liar)))
 
 
+def test_a_task_that_the_orchestrator_only_says_to_be_in_the_log_is_refused(liar: Liar, seen: Seen) -> None:
+    task = adapter_task()
+    liar.open(task)
+    other = msgspec.structs.replace(task, purpose="What only you are shown.")
+    liar.infos = [msgspec.structs.replace(liar.infos[0], message=encode(other))]
+    honest = liar.leaf
+
+    async def leaf(place: int, size: int) -> Leaf:
+        return msgspec.structs.replace(await honest(place, size), message=encode(other))
+
+    liar.leaf = leaf  # type: ignore[method-assign]
+    with pytest.raises(NotBelieved, match="shown to this device alone"):
+        run(offers_of(as_link(liar), seen(liar)))
+
+
 def offer_in(liar: Liar, task: Task) -> Offer:
     return Offer(task, liar.infos[0])
 
@@ -299,6 +314,16 @@ def test_a_task_that_asks_for_more_than_the_limits_allow_is_refused() -> None:
     trusting = msgspec.structs.replace(many, least_corrupt=0)
     with pytest.raises(NotAcceptable, match="costs ε"):
         check_acceptable(task, trusting)
+
+
+def test_a_plan_by_which_a_single_update_could_be_opened_is_refused() -> None:
+    task = adapter_task(20, least=12)
+    check_acceptable(task, FREE)
+    secagg = msgspec.structs.replace(task.plan.secagg, neighbours=4, threshold=3, corrupt=2, min_survivors=12)
+    weak = msgspec.structs.replace(task, plan=msgspec.structs.replace(task.plan, secagg=secagg))
+    assert weak.plan.exposure() > -40
+    with pytest.raises(NotAcceptable, match="could be opened"):
+        check_acceptable(weak, FREE)
 
 
 def test_what_is_agreed_to_names_every_number_and_shows_no_control(vault: Vault) -> None:

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from federation.task import Task
 from fl_client.errors import ConsentNeeded, Declined, InviteRefused, RoundLost
 from fl_client.participation.consents import Consents
 from fl_client.participation.learning import Judgement
@@ -18,7 +19,7 @@ from tests.orchestrator.federations import NOISE
 from tests.orchestrator.replicas import Operator
 from vault.adapter_store import AdapterStore
 from vault.consent_store import Consent, Installs
-from vault.errors import Paused
+from vault.errors import ClawError, Paused
 from vault.participation_store import ParticipationStore
 from vault.pause import PauseLatch
 from vault.settings import LimitSettings
@@ -34,11 +35,13 @@ def learned(number: int) -> Callable[[int], "np.typing.NDArray[np.float64]"]:
 async def gather_people(
     operator: Operator,
     new_person: NewPerson,
+    task: Task,
     *,
     installs: Installs = Installs.BETTER,
     limits: LimitSettings = FREE,
 ) -> list[tuple[Person, Consent]]:
-    """Six people who have joined and agreed."""
+    """A task is opened, and six people have joined and agreed to it."""
+    await asyncio.to_thread(operator.open, task)
     invite = str(operator.invite(PEOPLE))
     people = [new_person(limits) for _ in range(PEOPLE)]
     await asyncio.gather(*(person.join(invite) for person in people))
@@ -73,8 +76,7 @@ def ended() -> ConsentNeeded:
 @in_a_loop
 async def test_six_people_learn_the_mean_of_what_each_learned(operator: Operator, new_person: NewPerson) -> None:
     task = adapter_task(PEOPLE)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
     done = await asyncio.gather(
         *(take_part(person, consent, pupil) for (person, consent), pupil in zip(people, pupils, strict=True))
@@ -88,6 +90,13 @@ async def test_six_people_learn_the_mean_of_what_each_learned(operator: Operator
         assert np.abs(numbers - 0.035).max() < NOISE
         (round_,) = ParticipationStore(person.vault.database).all()
         assert (round_.cohort, round_.outcome, round_.consent) == (PEOPLE, "summed", consent.version)
+    for number, (person, _) in enumerate(people):
+        update = learned(number)(1)
+        for file in (path for path in person.folder.rglob("*") if path.is_file()):
+            data = file.read_bytes()
+            assert b"canary-" not in data
+            assert update[:4].tobytes() not in data
+            assert update[:4].astype("<f4").tobytes() not in data
 
 
 @in_a_loop
@@ -95,8 +104,7 @@ async def test_the_log_tells_of_each_update_before_it_leaves_what_it_is_and_cost
     operator: Operator, new_person: NewPerson
 ) -> None:
     task = adapter_task(PEOPLE)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     await asyncio.gather(*(take_part(person, consent, Pupil(task, learned(1))) for person, consent in people))
     for person, consent in people:
         (round_,) = ParticipationStore(person.vault.database).all()
@@ -120,8 +128,7 @@ async def test_the_log_tells_of_each_update_before_it_leaves_what_it_is_and_cost
 @in_a_loop
 async def test_a_release_waits_for_whoever_wants_to_be_asked(operator: Operator, new_person: NewPerson) -> None:
     task = adapter_task(PEOPLE)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person, installs=Installs.ASK)
+    people = await gather_people(operator, new_person, task, installs=Installs.ASK)
     await asyncio.gather(*(take_part(person, consent, Pupil(task, learned(1))) for person, consent in people))
     for person, _ in people:
         assert AdapterStore(person.vault.database).active(SKILL, task.model.hex()) is None
@@ -133,8 +140,7 @@ async def test_a_release_waits_for_whoever_wants_to_be_asked(operator: Operator,
 @in_a_loop
 async def test_a_release_that_is_no_better_isnt_used(operator: Operator, new_person: NewPerson) -> None:
     task = adapter_task(PEOPLE)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
 
     class Worse(Pupil):
         def judge(self, *args: object, **options: object) -> Judgement:
@@ -164,9 +170,8 @@ async def test_an_invite_joins_once_and_one_that_was_used_up_doesnt(
 @in_a_loop
 async def test_a_privacy_budget_that_is_spent_ends_it_for_good(operator: Operator, new_person: NewPerson) -> None:
     task = adapter_task(PEOPLE)
-    await asyncio.to_thread(operator.open, task)
     once = msgspec.structs.replace(FREE, epsilon_a_year=task.plan.epsilon(1) * 1.01)
-    people = await gather_people(operator, new_person, limits=once)
+    people = await gather_people(operator, new_person, task, limits=once)
     await asyncio.gather(*(take_part(*one, Pupil(task, learned(1))) for one in people))
     person, consent = people[0]
     sent = len(person.departures())
@@ -184,8 +189,7 @@ async def test_a_device_takes_part_as_often_as_the_plan_allows_and_no_more(
     operator: Operator, new_person: NewPerson
 ) -> None:
     task = adapter_task(PEOPLE, participations=1)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     await asyncio.gather(*(take_part(*one, Pupil(task, learned(1))) for one in people))
     person, consent = people[0]
     async with person.taking_part(consent, Pupil(task, learned(1))) as (participant, _):
@@ -194,56 +198,35 @@ async def test_a_device_takes_part_as_often_as_the_plan_allows_and_no_more(
     assert "as often as the plan allows" in result.why[0]
 
 
+@pytest.mark.parametrize(("how", "error"), [("withdrawn", ConsentNeeded), ("paused", Paused)])
 @in_a_loop
-async def test_whoever_withdraws_while_learning_sends_nothing_more_and_the_others_go_on(
-    operator: Operator, new_person: NewPerson
+async def test_whoever_ends_it_while_learning_sends_no_update_and_the_others_go_on(
+    operator: Operator, new_person: NewPerson, how: str, error: type[ClawError]
 ) -> None:
     task = adapter_task(PEOPLE, seconds=8)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
-    pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
-    leaver, consent = people[0]
-    pupils[0].may_go_on.clear()
-
-    async def withdraw() -> None:
-        await asyncio.to_thread(pupils[0].learns.wait)
-        Consents(leaver.vault).withdraw(consent)
-
-    async def leave() -> None:
-        with pytest.raises(ConsentNeeded, match="doesn't hold any more"):
-            await take_part(leaver, consent, pupils[0])
-
-    leaving = asyncio.gather(withdraw(), leave())
-    done = await asyncio.gather(
-        *(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True)),
-    )
-    await leaving
-    assert [one.outcome for one in done] == ["summed"] * (PEOPLE - 1)
-    uploads = [entry for entry in leaver.departures() if entry.description.count("one update")]
-    assert not uploads
-    assert ParticipationStore(leaver.vault.database).times(consent.federation, consent.task) == 0
-
-
-@in_a_loop
-async def test_a_pause_ends_a_round_in_the_middle_of_learning(operator: Operator, new_person: NewPerson) -> None:
-    task = adapter_task(PEOPLE, seconds=8)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
     who, consent = people[0]
     pupils[0].may_go_on.clear()
 
-    async def pause() -> None:
+    async def end() -> None:
         await asyncio.to_thread(pupils[0].learns.wait)
-        PauseLatch(who.home).engage("a test")
+        if how == "withdrawn":
+            Consents(who.vault).withdraw(consent)
+        else:
+            PauseLatch(who.home).engage("a test")
 
     async def stay() -> None:
-        with pytest.raises(Paused):
+        with pytest.raises(error):
             await take_part(who, consent, pupils[0])
 
-    pausing = asyncio.gather(pause(), stay())
-    await asyncio.gather(*(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True)))
-    await pausing
+    ending = asyncio.gather(end(), stay())
+    done = await asyncio.gather(
+        *(take_part(*one, pupil) for one, pupil in zip(people[1:], pupils[1:], strict=True)),
+    )
+    await ending
+    assert [one.outcome for one in done] == ["summed"] * (PEOPLE - 1)
+    assert not [entry for entry in who.departures() if "one update" in entry.description]
     assert ParticipationStore(who.vault.database).times(consent.federation, consent.task) == 0
 
 
@@ -252,8 +235,7 @@ async def test_an_orchestrator_that_is_gone_in_the_middle_is_waited_for(
     operator: Operator, new_person: NewPerson
 ) -> None:
     task = adapter_task(PEOPLE, seconds=60)
-    await asyncio.to_thread(operator.open, task)
-    people = await gather_people(operator, new_person)
+    people = await gather_people(operator, new_person, task)
     pupils = [Pupil(task, learned(number)) for number in range(PEOPLE)]
     for pupil in pupils:
         pupil.may_go_on.clear()
